@@ -1,0 +1,1 @@
+"""Nouns, errors, identities and the plug-in door."""

@@ -3,12 +3,12 @@
 ::
 
     HaloForgeError                exit code
-    |-- UserError                 2   the input is wrong; the message says what, where, how to mend it
+    |-- UserError                 2   the input is wrong: what, where, how to mend it
     |   `-- ConfigError           2   every problem of a configuration at once
     |-- CheckFailed               1   a check or a gate said no
     `-- Fault                     3   our trouble or the machine's, never the model's
         |-- SandboxFault          3   the sandbox broke or cannot give what was required
-        |-- VerifierFault         3   a verifier could not judge (compiler missing, disk full, ssh down)
+        |-- VerifierFault         3   a verifier could not judge (no compiler, disk full, ssh down)
         |-- ModelFault            3   a model or tokenizer could not be had or loaded
         `-- StoreFault            3   the run directory cannot be read or written
 

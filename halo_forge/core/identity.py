@@ -16,7 +16,7 @@ def digest(value: Any) -> str:
 
 
 def content_id(value: Any) -> str:
-    """Return the first 12 hex digits of `digest`: short enough to read, long enough to be unique."""
+    """Return the first 12 hex digits of `digest`: short to read, unique in practice."""
     return digest(value)[:12]
 
 

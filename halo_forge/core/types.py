@@ -2,7 +2,8 @@
 
 ::
 
-    Prompt --engine--> Sample --verifier--> Verdict --selection--> TrainingExample --learner--> checkpoint
+    Prompt --engine--> Sample --verifier--> Verdict --selection--> TrainingExample
+                                                                   --learner--> checkpoint
 
 All are frozen: validated where data enters (`halo_forge.data`), trusted inside.
 """

@@ -1,0 +1,1 @@
+"""Prompts and training files in, typed records out."""

@@ -1,0 +1,1 @@
+"""Weights, adapters, chat templates, checkpoints, the built-in model."""

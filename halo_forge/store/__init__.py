@@ -1,0 +1,1 @@
+"""Keep what is done: whole or not at all."""

@@ -1,0 +1,1 @@
+"""Helpers on the standard library alone."""

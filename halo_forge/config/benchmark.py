@@ -1,0 +1,72 @@
+"""Settings of a benchmark (`halo-forge benchmark run`)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from halo_forge.config.base import PositiveInt, Section, flatten
+from halo_forge.config.sections import (
+    GenerationSettings,
+    HardwareSettings,
+    ModelSettings,
+    VerifierSettings,
+)
+
+__all__ = ["BenchmarkConfig"]
+
+
+class BenchmarkConfig(Section):
+    """Everything a benchmark's figures depend on."""
+
+    model: ModelSettings = ModelSettings()
+    output_dir: str = "results/benchmark"
+    """Folder for the result and every sample."""
+
+    prompts: str = "builtin:cpp/heldout"
+    """Prompts: a JSONL file, or `builtin:LANGUAGE/SPLIT`."""
+
+    max_prompts: PositiveInt | None = None
+    """Only the first so many prompts."""
+
+    samples: PositiveInt = 10
+    """Answers sampled for each prompt."""
+
+    k: tuple[PositiveInt, ...] = (1, 5, 10)
+    """Budgets for pass@k; none above `samples`."""
+
+    system_prompt: str | None = None
+    """System message for every prompt that has none."""
+
+    seed: int = Field(0, ge=0)
+    """Seed of everything random."""
+
+    generation: GenerationSettings = GenerationSettings()
+    hardware: HardwareSettings = HardwareSettings()
+    verifier: VerifierSettings = VerifierSettings()
+
+    NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset({"output_dir", "k", "verifier.max_workers"})
+    """Settings that may change between attempts: they cannot change a sample or a verdict."""
+
+    TWINS: ClassVar[dict[str, str]] = {
+        "max_new_tokens": "generation.max_new_tokens",
+        "temperature": "generation.temperature",
+    }
+    """Top-level spellings, and the key each stands for."""
+
+    @model_validator(mode="after")
+    def _k_within_samples(self) -> Self:
+        """Refuse a k that the samples cannot estimate."""
+        too_large = [k for k in self.k if k > self.samples]
+        if too_large:
+            raise ValueError(
+                f"k = {too_large[0]} needs at least {too_large[0]} samples a prompt, "
+                f"samples is {self.samples}"
+            )
+        return self
+
+    def guarded(self) -> dict[str, Any]:
+        """Return the settings that a resumed benchmark must share, as dotted keys."""
+        flat = flatten(self.model_dump(mode="json"))
+        return {key: value for key, value in flat.items() if key not in self.NOT_IN_DIGEST}

@@ -1,0 +1,146 @@
+"""Settings of a RAFT run (`halo-forge raft train`)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from halo_forge.config.base import Fraction, NonNegative, Positive, PositiveInt, Section, flatten
+from halo_forge.config.sections import (
+    GenerationSettings,
+    HardwareSettings,
+    LoraSettings,
+    ModelSettings,
+    VerifierSettings,
+)
+
+__all__ = ["EvaluationSettings", "LoopSettings", "RaftConfig", "TrainingSettings"]
+
+
+class LoopSettings(Section):
+    """The generate-verify-select-train loop."""
+
+    num_cycles: PositiveInt = 3
+    """Cycles of generate, verify, select, train."""
+
+    samples_per_prompt: PositiveInt = 8
+    """Answers sampled for each prompt in a cycle."""
+
+    reward_threshold: float = Field(0.5, ge=0, le=1)
+    """Lowest reward that can be trained on."""
+
+    keep_top_percent: Fraction = 0.5
+    """Share of a prompt's answers at or above the threshold that is kept, at least one."""
+
+    min_samples: PositiveInt = 1
+    """Fewest kept answers a cycle trains on; with fewer the run stops and says so."""
+
+
+class TrainingSettings(Section):
+    """The gradient steps of one cycle."""
+
+    epochs: PositiveInt = 1
+    """Passes over the kept answers."""
+
+    batch_size: PositiveInt = 2
+    """Answers in one forward pass."""
+
+    gradient_accumulation_steps: PositiveInt = 16
+    """Forward passes in one optimiser step."""
+
+    learning_rate: Positive = 5e-5
+    """Learning rate of the first cycle."""
+
+    lr_decay: Fraction = 0.85
+    """Cycle n trains at learning_rate x lr_decay^(n-1)."""
+
+    min_lr: NonNegative = 1e-6
+    """Floor of the decayed learning rate."""
+
+    lr_scheduler: Literal["constant", "linear", "cosine"] = "linear"
+    """Course of the learning rate within a cycle."""
+
+    warmup_ratio: float = Field(0.03, ge=0, lt=1)
+    """Share of the cycle's optimiser steps that warms up."""
+
+    max_grad_norm: Positive = 1.0
+    """Gradients are clipped to this norm."""
+
+    dataloader_num_workers: int = Field(0, ge=0)
+    """Data-loader processes; 0 on unified memory."""
+
+    dataloader_pin_memory: bool = False
+    """Page-locked host memory; off on unified memory."""
+
+
+class EvaluationSettings(Section):
+    """The held-out prompts, judged before the first cycle and after every one."""
+
+    samples_per_prompt: PositiveInt = 4
+    """Answers sampled for each held-out prompt."""
+
+    hidden_tests: bool = True
+    """Score the prompts' hidden tests as well; they never reward."""
+
+
+class RaftConfig(Section):
+    """Everything a RAFT run depends on."""
+
+    model: ModelSettings = ModelSettings()
+    sft_checkpoint: str | None = None
+    """Checkpoint to start from instead of `model.name` (an adapter or full weights)."""
+
+    output_dir: str = "models/raft"
+    """Run directory."""
+
+    prompts: str = "builtin:cpp/train"
+    """Training prompts: a JSONL file, or `builtin:LANGUAGE/SPLIT`."""
+
+    eval_prompts: str | None = None
+    """Held-out prompts, never trained on; without them no held-out rate is measured."""
+
+    system_prompt: str | None = None
+    """System message for every prompt that has none."""
+
+    seed: int = Field(0, ge=0)
+    """Seed of everything random."""
+
+    raft: LoopSettings = LoopSettings()
+    generation: GenerationSettings = GenerationSettings()
+    training: TrainingSettings = TrainingSettings()
+    lora: LoraSettings = LoraSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    hardware: HardwareSettings = HardwareSettings()
+    verifier: VerifierSettings = VerifierSettings()
+
+    report_to: tuple[str, ...] = ("tensorboard",)
+    """Trackers beside `metrics.jsonl`, which is always written."""
+
+    NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset(
+        {
+            "output_dir",
+            "raft.num_cycles",
+            "report_to",
+            "verifier.max_workers",
+            "training.dataloader_num_workers",
+            "training.dataloader_pin_memory",
+        }
+    )
+    """Settings that may change between attempts: they cannot change a result."""
+
+    TWINS: ClassVar[dict[str, str]] = {
+        **{name: f"raft.{name}" for name in LoopSettings.model_fields},
+        "max_new_tokens": "generation.max_new_tokens",
+        "temperature": "generation.temperature",
+        "learning_rate": "training.learning_rate",
+        "lr_decay": "training.lr_decay",
+        "min_lr": "training.min_lr",
+        "base_model": "model.name",
+    }
+    """Top-level spellings that older files use, and the key each stands for."""
+
+    def guarded(self) -> dict[str, Any]:
+        """Return the settings that a resumed run must share, as dotted keys."""
+        flat = flatten(self.model_dump(mode="json"))
+        return {key: value for key, value in flat.items() if key not in self.NOT_IN_DIGEST}

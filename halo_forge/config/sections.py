@@ -1,0 +1,123 @@
+"""Settings that more than one command uses, each default once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from halo_forge.config.base import NonNegative, Positive, PositiveInt, Section
+
+__all__ = [
+    "GenerationSettings",
+    "HardwareSettings",
+    "LoraSettings",
+    "ModelSettings",
+    "VerifierSettings",
+]
+
+
+class ModelSettings(Section):
+    """Which model, and how it is loaded."""
+
+    name: str = "builtin:smollm2-135m"
+    """Model to start from: `builtin:NAME`, a local folder, or a hub id."""
+
+    trust_remote_code: bool = False
+    """Run Python code that ships with the model. Off: hub code is a stranger's program."""
+
+
+class LoraSettings(Section):
+    """Low-rank adapters (Hu et al. 2021, arXiv:2106.09685)."""
+
+    enabled: bool = True
+    """Train adapters; `false` (`--no-lora`) trains every weight."""
+
+    r: PositiveInt = 16
+    """Rank of the adapters."""
+
+    alpha: PositiveInt = 32
+    """Scale: updates are multiplied by alpha / r."""
+
+    dropout: float = Field(0.05, ge=0, lt=1)
+    """Dropout on the adapters' input while training."""
+
+    target_modules: tuple[str, ...] = (
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    )
+    """Names of the linear layers that get an adapter."""
+
+
+class GenerationSettings(Section):
+    """How answers are sampled."""
+
+    engine: str = "transformers"
+    """Engine that turns weights into text: a registered engine's name."""
+
+    script: str | None = None
+    """Answers file of the `scripted` engine."""
+
+    max_new_tokens: PositiveInt = 1024
+    """Longest answer in tokens; an answer cut here is never trained on."""
+
+    temperature: NonNegative = 0.7
+    """Sampling temperature; 0 takes the most likely token every time."""
+
+    batch_size: PositiveInt = 32
+    """Answers decoded together (rows of the decoder's batch)."""
+
+
+class HardwareSettings(Section):
+    """How the machine is used."""
+
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda` (NVIDIA and ROCm) or `mps`."""
+
+    bf16: bool = True
+    """bfloat16 where the device computes in it, else float32."""
+
+    gradient_checkpointing: bool = True
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+
+    attn_implementation: str = "sdpa"
+    """Attention of the model: `sdpa`, `eager` or what transformers offers."""
+
+
+class VerifierSettings(Section):
+    """Who judges the answers, and under which limits."""
+
+    type: str = "gcc"
+    """A registered verifier's name."""
+
+    language: str | None = None
+    """Language of the answers when neither fence tag nor prompt names it."""
+
+    run_after_compile: bool = True
+    """Run the program too; `false` judges compilation only."""
+
+    timeout: Positive = 30
+    """CPU seconds for the compiler."""
+
+    run_timeout: Positive = 5
+    """CPU seconds for each run of the program."""
+
+    memory_limit_mb: PositiveInt = 512
+    """Memory of the running program, in MiB."""
+
+    warn_as_error: bool = False
+    """Give 0.3 to a program that compiles with warnings."""
+
+    max_workers: PositiveInt | None = None
+    """Answers judged at once; one per core when absent."""
+
+    unsafe_no_sandbox: bool = False
+    """Run model programs without isolation. Only for code you would run yourself."""
+
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Further constructor arguments of the verifier."""
