@@ -1,0 +1,1 @@
+"""Checks of the tree itself, for developers; not part of the package."""
