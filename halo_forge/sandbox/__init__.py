@@ -1,0 +1,34 @@
+"""Confinement for hostile programs: compilers and what they compile, with limits.
+
+Linux first: namespaces of our own, else bubblewrap; elsewhere only an explicit unsafe backend. A
+job's build and runs happen in a broker's workers, never in the calling process; see `Sandbox`.
+"""
+
+from __future__ import annotations
+
+from halo_forge.sandbox.backends import open_sandbox, probe
+from halo_forge.sandbox.base import Sandbox
+from halo_forge.sandbox.paths import python_executable
+from halo_forge.sandbox.policy import (
+    Guarantee,
+    Job,
+    JobResult,
+    Limits,
+    Outcome,
+    Status,
+    Step,
+)
+
+__all__ = [
+    "Guarantee",
+    "Job",
+    "JobResult",
+    "Limits",
+    "Outcome",
+    "Sandbox",
+    "Status",
+    "Step",
+    "open_sandbox",
+    "probe",
+    "python_executable",
+]

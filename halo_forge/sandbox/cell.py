@@ -1,0 +1,95 @@
+"""What a worker needs from a backend: a place for the files and a way to start a supervisor."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Final
+
+from halo_forge.sandbox.policy import Guarantee, Job, Step
+
+__all__ = ["KEPT_FD", "LINK_FD", "Cell", "CellSettings", "Streams", "Trouble"]
+
+
+LINK_FD: Final = 3
+"""Where a supervisor finds its link to the worker."""
+
+KEPT_FD: Final = 4
+"""Where it finds the first descriptor it asked to keep."""
+
+_OUT_OF_THE_WAY, _ABOVE_ALL = 64, 1 << 16
+
+
+class Trouble(Exception):
+    """The sandbox could not do its own work; becomes a `SandboxFault` in the client."""
+
+
+@dataclass(frozen=True, slots=True)
+class CellSettings:
+    """What the client decides for all workers.
+
+    Attributes:
+        index: Number of this worker, from 0.
+        niceness: Added to the priority of every program.
+        paths: Directories and files that are visible, read-only, inside.
+        python: Interpreter for helpers that run inside.
+        scratch: Directory on the host that the client removes at the end.
+    """
+
+    index: int
+    niceness: int
+    paths: list[str]
+    python: str
+    scratch: str
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """The child's ends of the pipes of one run."""
+
+    stdin: int
+    stdout: int
+    stderr: int
+    link: socket.socket
+
+    def install(self, *keep: int) -> None:
+        """Make these the descriptors 0 to 3 of this process, then ``keep``, and close all others.
+
+        A descriptor left open here is a hole: a program waits for ever on its standard input
+        while any process holds the other end.
+        """
+        wanted = (self.stdin, self.stdout, self.stderr, self.link.detach(), *keep)
+        spare = [fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY) for source in wanted]
+        for target, source in enumerate(spare):
+            os.dup2(source, target, inheritable=target < LINK_FD)
+        os.closerange(len(spare), _ABOVE_ALL)
+
+
+class Cell(ABC):
+    """One worker's confinement, entered once and used for many jobs."""
+
+    @abstractmethod
+    def open(self) -> tuple[Guarantee, ...]:
+        """Enter the confinement; raise `Trouble` or `OSError` where the host refuses it."""
+
+    @abstractmethod
+    def place(self, job: Job) -> None:
+        """Put the files of ``job`` in a new, empty box."""
+
+    @abstractmethod
+    def start(self, step: Step, streams: Streams, *, writable: bool) -> int:
+        """Start a supervisor for ``step`` and return the id of the child to wait for."""
+
+    @abstractmethod
+    def clear(self) -> None:
+        """Throw the box away with everything in it."""
+
+    def out_of_memory(self) -> bool:
+        """Return whether the kernel killed for memory since the last call."""
+        return False
+
+    def close(self) -> None:
+        """Leave nothing behind on the host."""

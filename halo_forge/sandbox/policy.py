@@ -1,0 +1,235 @@
+"""What is to be run, within which limits, and what came of it: the nouns of the sandbox.
+
+::
+
+    Job(files, build, runs)  --Sandbox.run-->  JobResult(build, runs) of Outcome
+
+Everything here is frozen and validated on construction, since a job comes from the part of
+the program that handles hostile text and goes to the part that handles hostile processes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+__all__ = [
+    "BOX",
+    "ENVIRONMENT",
+    "GUARANTEES",
+    "Guarantee",
+    "Job",
+    "JobResult",
+    "Level",
+    "Limits",
+    "Outcome",
+    "Status",
+    "Step",
+]
+
+BOX = "/box"
+"""Where the files of a job lie inside the sandbox; also the working directory."""
+
+ENVIRONMENT: Mapping[str, str] = MappingProxyType(
+    {
+        "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
+        "HOME": "/tmp",  # noqa: S108 - the sandbox's own /tmp, not the host's
+        "TMPDIR": "/tmp",  # noqa: S108
+        "LANG": "C.UTF-8",
+        "PYTHONHASHSEED": "0",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "SOURCE_DATE_EPOCH": "0",
+    }
+)
+"""The whole environment of every job: nothing of the caller's reaches it."""
+
+
+GUARANTEES = (
+    "network",
+    "files",
+    "tree_kill",
+    "memory_sum",
+    "processes",
+    "disk",
+    "other_samples",
+)
+"""The names of all guarantees, in the order in which they are reported."""
+
+
+class Status(StrEnum):
+    """How a step ended."""
+
+    OK = "ok"
+    NONZERO = "nonzero"
+    CRASH = "crash"
+    TIMEOUT = "timeout"
+    CPU_LIMIT = "cpu_limit"
+    MEMORY_LIMIT = "memory_limit"
+    OUTPUT_LIMIT = "output_limit"
+    FILE_LIMIT = "file_limit"
+    PROCESS_LIMIT = "process_limit"
+
+
+class Level(StrEnum):
+    """How far a guarantee holds."""
+
+    ENFORCED = "enforced"
+    PARTIAL = "partial"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Guarantee:
+    """One promise of a backend.
+
+    Attributes:
+        name: One of `GUARANTEES`.
+        level: How far it holds.
+        by: The mechanism that upholds it.
+        proof: What was tried when the sandbox was opened, and what happened.
+    """
+
+    name: str
+    level: Level
+    by: str
+    proof: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one step may use.
+
+    CPU time decides; the wall clock is a backstop against sleeping, so that a loaded machine
+    does not change a verdict.
+
+    Attributes:
+        cpu: Seconds of CPU time, children included.
+        wall: Seconds of wall-clock time; ``None`` means ``3 * cpu + 2``.
+        memory: Bytes of private memory for each process (for all together where a cgroup is
+            available; see the guarantee ``memory_sum``).
+        output: Bytes of standard output and, separately, of standard error.
+        processes: Processes and threads at one time.
+        file_size: Bytes of the largest file.
+        disk: Bytes of all files in ``/tmp`` (and, for a whole job, in ``/box``).
+        open_files: File descriptors of one process.
+    """
+
+    cpu: float = 5.0
+    wall: float | None = None
+    memory: int = 512 << 20
+    output: int = 256 << 10
+    processes: int = 32
+    file_size: int = 16 << 20
+    disk: int = 64 << 20
+    open_files: int = 256
+
+    def __post_init__(self) -> None:
+        """Refuse limits that would mean "no limit" to the kernel."""
+        for name in ("cpu", "wall_seconds"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"limit {name} must be a positive finite number, got {value!r}")
+        for name in ("memory", "output", "processes", "file_size", "disk", "open_files"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"limit {name} must be at least 1, got {getattr(self, name)!r}")
+
+    @property
+    def wall_seconds(self) -> float:
+        """The wall-clock backstop in seconds."""
+        return 3 * self.cpu + 2 if self.wall is None else self.wall
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One program to run.
+
+    Attributes:
+        argv: Program and arguments. The program is looked up on the sandbox's own PATH; files
+            of the job are found relative to the working directory ``/box``.
+        stdin: Bytes for standard input, followed by end of file.
+        limits: What the step may use.
+    """
+
+    argv: tuple[str, ...]
+    stdin: bytes = b""
+    limits: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        """Refuse an argv that exec could not take."""
+        if not self.argv or not self.argv[0]:
+            raise ValueError("a step needs a program in argv[0]")
+        if any("\0" in argument for argument in self.argv):
+            raise ValueError("an argument contains a NUL character")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Files, at most one build step, and any number of runs of what was built.
+
+    Attributes:
+        files: Plain file names to contents, placed in ``/box``, readable and executable.
+        build: May write to ``/box`` (a compiler's output); the runs follow only if it is ok.
+        runs: Each starts with ``/box`` read-only as the build left it, an empty ``/tmp`` and a
+            process space of its own.
+        stop_on: Ends of a run after which the remaining runs are skipped.
+    """
+
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    build: Step | None = None
+    runs: tuple[Step, ...] = ()
+    stop_on: frozenset[Status] = frozenset()
+
+    def __post_init__(self) -> None:
+        """Refuse names that would leave ``/box``."""
+        for name in self.files:
+            if name in {"", ".", ".."} or "/" in name or "\0" in name or len(name) > 200:
+                raise ValueError(f"a job's file needs a plain name, got {name!r}")
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The build, if any, and the runs, in order."""
+        return self.runs if self.build is None else (self.build, *self.runs)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one step did.
+
+    Attributes:
+        status: How it ended; a limit that was hit goes before the exit code.
+        code: Exit code, when it exited by itself.
+        signal: Signal that ended it, when one did.
+        stdout: Standard output, at most ``limits.output`` bytes.
+        stderr: Standard error, at most ``limits.output`` bytes.
+        cpu: Seconds of CPU time used by it and by all its children.
+        wall: Seconds from start to end.
+        rss: Largest resident size of one process, in bytes.
+        leftovers: Processes that were still alive after it ended; all were killed.
+    """
+
+    status: Status
+    code: int | None
+    signal: int | None
+    stdout: bytes
+    stderr: bytes
+    cpu: float
+    wall: float
+    rss: int
+    leftovers: int
+
+    @property
+    def ok(self) -> bool:
+        """It exited with code 0 within all limits."""
+        return self.status is Status.OK
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """The outcomes of a job: ``runs`` is empty when the build was not ok."""
+
+    build: Outcome | None
+    runs: tuple[Outcome, ...]

@@ -1,0 +1,147 @@
+"""Messages between the client, the broker and the workers: a JSON header and raw bytes.
+
+Frame: 4 bytes header length, 8 bytes body length (network order), header, body. The header's
+``sizes`` cut the body into blobs. Nothing is ever unpickled or evaluated.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from halo_forge.sandbox.policy import (
+    Guarantee,
+    Job,
+    JobResult,
+    Level,
+    Limits,
+    Outcome,
+    Status,
+    Step,
+)
+
+__all__ = [
+    "ChannelClosed",
+    "Message",
+    "decode_guarantees",
+    "decode_job",
+    "decode_result",
+    "decode_step",
+    "encode_guarantees",
+    "encode_job",
+    "encode_result",
+    "encode_step",
+    "receive",
+    "send",
+]
+
+Message = tuple[dict[str, Any], list[bytes]]
+
+_PREFIX = struct.Struct("!IQ")
+_MAX_HEADER = 16 << 20
+_MAX_BODY = 4 << 30
+
+
+class ChannelClosed(ConnectionError):
+    """The other side is gone, or sent something that is not a frame."""
+
+
+def send(channel: socket.socket, header: Mapping[str, Any], blobs: Sequence[bytes] = ()) -> None:
+    """Send one frame, blocking until the whole of it is on its way."""
+    sizes = [len(blob) for blob in blobs]
+    head = json.dumps({**header, "sizes": sizes}).encode()
+    channel.sendall(_PREFIX.pack(len(head), sum(sizes)) + head)
+    for blob in blobs:
+        channel.sendall(blob)
+
+
+def receive(channel: socket.socket) -> Message:
+    """Receive one frame as its header and its blobs.
+
+    Raises:
+        ChannelClosed: At end of file, in the middle of a frame, or when the frame is absurd.
+    """
+    header_size, body_size = _PREFIX.unpack(_read(channel, _PREFIX.size))
+    if header_size > _MAX_HEADER or body_size > _MAX_BODY:
+        raise ChannelClosed(f"frame of {header_size} + {body_size} bytes")
+    header: dict[str, Any] = json.loads(_read(channel, header_size))
+    sizes = header.pop("sizes")
+    if sum(sizes) != body_size:
+        raise ChannelClosed("the sizes of a frame do not add up")
+    return header, [_read(channel, size) for size in sizes]
+
+
+def _read(channel: socket.socket, size: int) -> bytes:
+    data = bytearray(size)
+    view, got = memoryview(data), 0
+    while got < size:
+        count = channel.recv_into(view[got:])
+        if count == 0:
+            raise ChannelClosed("the channel was closed")
+        got += count
+    return bytes(data)
+
+
+def encode_step(step: Step) -> tuple[dict[str, Any], bytes]:
+    """Return a step as a JSON object and its standard input."""
+    limits = {name: getattr(step.limits, name) for name in Limits.__slots__}
+    return {"argv": list(step.argv), "limits": limits}, step.stdin
+
+
+def decode_step(header: Mapping[str, Any], stdin: bytes = b"") -> Step:
+    """Invert `encode_step`."""
+    return Step(tuple(header["argv"]), stdin, Limits(**header["limits"]))
+
+
+def encode_job(job: Job) -> Message:
+    """Return a job as a header and blobs: the standard inputs, then the files."""
+    steps = [encode_step(step) for step in job.steps]
+    header = {
+        "names": list(job.files),
+        "build": job.build is not None,
+        "steps": [head for head, _ in steps],
+        "stop": sorted(job.stop_on),
+    }
+    return header, [*(stdin for _, stdin in steps), *job.files.values()]
+
+
+def decode_job(header: Mapping[str, Any], blobs: Sequence[bytes]) -> Job:
+    """Invert `encode_job`."""
+    heads = header["steps"]
+    steps = [decode_step(head, blob) for head, blob in zip(heads, blobs, strict=False)]
+    build = steps.pop(0) if header["build"] else None
+    files = dict(zip(header["names"], blobs[len(heads) :], strict=True))
+    return Job(files, build, tuple(steps), stop_on=frozenset(map(Status, header["stop"])))
+
+
+def encode_result(result: JobResult) -> Message:
+    """Return a result as a header and blobs: standard output and error of each outcome."""
+    outcomes = result.runs if result.build is None else (result.build, *result.runs)
+    numbers = [
+        [o.status.value, o.code, o.signal, o.cpu, o.wall, o.rss, o.leftovers] for o in outcomes
+    ]
+    blobs = [blob for o in outcomes for blob in (o.stdout, o.stderr)]
+    return {"build": result.build is not None, "outcomes": numbers}, blobs
+
+
+def decode_result(header: Mapping[str, Any], blobs: Sequence[bytes]) -> JobResult:
+    """Invert `encode_result`."""
+    outcomes = []
+    for i, (status, code, signal, cpu, wall, rss, left) in enumerate(header["outcomes"]):
+        out, err = blobs[2 * i], blobs[2 * i + 1]
+        outcomes.append(Outcome(Status(status), code, signal, out, err, cpu, wall, rss, left))
+    build = outcomes.pop(0) if header["build"] else None
+    return JobResult(build, tuple(outcomes))
+
+
+def encode_guarantees(guarantees: Sequence[Guarantee]) -> list[list[str]]:
+    """Return guarantees as JSON rows."""
+    return [[g.name, g.level.value, g.by, g.proof] for g in guarantees]
+
+
+def decode_guarantees(rows: Sequence[Sequence[str]]) -> tuple[Guarantee, ...]:
+    """Invert `encode_guarantees`."""
+    return tuple(Guarantee(name, Level(level), by, proof) for name, level, by, proof in rows)

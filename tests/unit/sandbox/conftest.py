@@ -1,0 +1,39 @@
+"""Sandboxes for the tests: each backend this machine offers, opened once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+import pytest
+
+from halo_forge.core.errors import SandboxFault
+from halo_forge.sandbox.backends import open_backend
+from halo_forge.sandbox.client import BrokerSandbox
+
+BACKENDS = ("namespaces", "bwrap", "unsafe")
+
+
+@cache
+def _open(backend: str) -> BrokerSandbox | str:
+    try:
+        return open_backend(backend, workers=2, background=False)
+    except SandboxFault as fault:
+        return str(fault)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _close_all() -> Iterator[None]:
+    yield
+    for backend in BACKENDS:
+        opened = _open(backend) if _open.cache_info().currsize else ""
+        if isinstance(opened, BrokerSandbox):
+            opened.close()
+
+
+@pytest.fixture(params=BACKENDS)
+def sandbox(request: pytest.FixtureRequest) -> BrokerSandbox:
+    opened = _open(request.param)
+    if isinstance(opened, str):
+        pytest.skip(opened)
+    return opened

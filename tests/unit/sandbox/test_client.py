@@ -1,0 +1,68 @@
+"""Many threads, few workers; and a machine that is too busy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from halo_forge.sandbox import Job, Limits, Status, Step, client
+from halo_forge.sandbox.client import BrokerSandbox
+from halo_forge.sandbox.conformance import run_python
+
+
+def test_threads_share_the_workers(sandbox: BrokerSandbox) -> None:
+    """Twelve threads on two workers each get the answer to their own question."""
+    with ThreadPoolExecutor(12) as pool:
+        outcomes = pool.map(lambda n: run_python(sandbox, f"print({n} ** 2)"), range(24))
+    assert [int(outcome.stdout) for outcome in outcomes] == [n * n for n in range(24)]
+
+
+def test_interrupted_job_does_not_answer_the_next(
+    sandbox: BrokerSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an interrupt in the middle of a job, no later job gets that job's answer."""
+
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    for _ in range(3):
+        with monkeypatch.context() as patch:
+            patch.setattr(client.wire, "receive", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                run_python(sandbox, "print('stale')")
+    assert {run_python(sandbox, "print('fresh')").stdout for _ in range(3)} == {b"fresh\n"}
+
+
+def test_stop_on_skips_the_rest(sandbox: BrokerSandbox) -> None:
+    """After the first run that is not ok the rest is left out, if so wished."""
+    good, bad = Step(("/bin/true",)), Step(("/bin/false",))
+    stopped = sandbox.run(Job(runs=(good, bad, good), stop_on=frozenset({Status.NONZERO})))
+    assert [run.status for run in stopped.runs] == ["ok", "nonzero"]
+    full = sandbox.run(Job(runs=(good, bad, good)))
+    assert [run.status for run in full.runs] == ["ok", "nonzero", "ok"]
+
+
+def test_missing_artefact_is_the_programs_failure(sandbox: BrokerSandbox) -> None:
+    """A build that made no program leads to a failed run, with the reason on stderr."""
+    (run,) = sandbox.run(Job(build=Step(("/bin/true",)), runs=(Step(("./prog",)),))).runs
+    assert run.status is Status.NONZERO
+    assert b"./prog" in run.stderr
+
+
+def test_starved_program_is_not_timed_out(sandbox: BrokerSandbox) -> None:
+    """A program that waits for a core, not for a clock, gets the time it was kept waiting."""
+    if sandbox.backend == "unsafe":
+        pytest.skip("one process is enough to see it where it matters")
+    spin = "import sys, time\nwhile time.process_time() < 0.6: pass\nprint('done')"
+    burn = [sys.executable, "-c", "while True: pass"]
+    burners = [subprocess.Popen(burn) for _ in range(6)]
+    try:
+        outcome = run_python(sandbox, spin, limits=Limits(cpu=2.0, wall=0.9))
+    finally:
+        for burner in burners:
+            burner.kill()
+            burner.wait()
+    assert (outcome.status, outcome.stdout) == ("ok", b"done\n")
