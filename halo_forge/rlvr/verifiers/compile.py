@@ -1,0 +1,167 @@
+"""Verifiers that compile, and run on request: a ladder from "fails" to "right output".
+
+::
+
+    0.0  does not compile, or is no program at all
+    0.3  compiles with warnings, where warnings count
+    0.5  compiles
+    0.7  runs and ends well
+    1.0  prints what was expected
+
+A compiler is deterministic but no judge of whether the program does its job; only the last rung is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from halo_forge.core.types import Prompt, VerifyResult
+from halo_forge.rlvr.verifiers.base import RewardLevel
+from halo_forge.rlvr.verifiers.code import CodeVerifier, Plan, Report
+from halo_forge.rlvr.verifiers.diagnostics import shown
+from halo_forge.rlvr.verifiers.toolchains import TOOLCHAINS, Toolchain
+from halo_forge.rlvr.verifiers.trials import Trial, judge_trials, limits_hit
+from halo_forge.rlvr.verifiers.workbench import Budget
+from halo_forge.sandbox import JobResult, Outcome, Sandbox
+from halo_forge.utils.typing import override
+
+__all__ = ["CompileVerifier", "GCCVerifier"]
+
+
+class CompileVerifier(CodeVerifier):
+    """Compiles a program and, on request, runs it; a subclass names its toolchains.
+
+    With ``run_after_compile`` the program runs on the tests of its prompt, else against the
+    prompt's or the verifier's expected output, else just to its end. ``success`` means the
+    highest rung that was asked for: compiled, ended well, or printed what was expected.
+
+    An answer whose prompt asks for a function (``entry_point``) is compiled but not linked or run.
+
+    Args:
+        flags: Compiler flags instead of the toolchain's own.
+        timeout: CPU seconds of the compilation.
+        max_workers: Answers judged at one time; one for each core when absent.
+        run_after_compile: Run what was compiled; implied by ``expected_output``.
+        run_timeout: CPU seconds of one run.
+        expected_output: What a program prints, for prompts that do not say so themselves.
+        stdin_input: Standard input of that run.
+        memory_limit_mb: MiB of memory of a run.
+        warn_as_error: A warning, or silencing warnings, ends the ladder at 0.3.
+        sandbox: Sandbox to use; one's own, opened on first use, when absent.
+
+    Raises:
+        ValueError: If a limit is not positive.
+    """
+
+    toolchains: ClassVar[tuple[Toolchain, ...]] = ()
+
+    def __init__(  # noqa: PLR0913 - the public signature of the contract
+        self,
+        flags: Sequence[str] | None = None,
+        timeout: float = 30,
+        max_workers: int | None = None,
+        run_after_compile: bool = False,
+        run_timeout: float = 5,
+        expected_output: str | None = None,
+        stdin_input: str | None = None,
+        memory_limit_mb: int = 512,
+        warn_as_error: bool = False,
+        sandbox: Sandbox | None = None,
+    ) -> None:
+        super().__init__(
+            Budget(timeout, run_timeout, memory_limit_mb),
+            flags=flags,
+            strict=warn_as_error,
+            max_workers=max_workers,
+            sandbox=sandbox,
+        )
+        self._runs = run_after_compile or expected_output is not None
+        self._expected = expected_output
+        self._stdin = stdin_input or ""
+        self._warn_as_error = warn_as_error
+
+    @override
+    def _plan(self, prompt: Prompt | None) -> Plan:
+        trials = self._trials(prompt)
+        compares = any(trial.expected is not None for trial in trials)
+        speaks = compares or any(trial.stdin for trial in trials)
+        asked = prompt.reference.entry_point if prompt is not None else None
+        entry = asked if asked not in {language.entry for language in self._languages()} else None
+        if not self._runs or entry is not None:
+            trials = ()
+        strong = compares and bool(trials)
+        return Plan(trials, len(trials), needs_io=speaks, strong=strong, entry_point=entry)
+
+    def _trials(self, prompt: Prompt | None) -> tuple[Trial, ...]:
+        """Return the runs a prompt asks for."""
+        expected = self._expected
+        if prompt is not None:
+            reference = prompt.reference
+            if reference.tests:
+                return tuple(Trial.of(case, n) for n, case in enumerate(reference.tests, 1))
+            if reference.expected_output is not None:
+                expected = reference.expected_output
+        return (Trial(self._stdin, expected, "the run"),)
+
+    @override
+    def _grade(self, plan: Plan, result: JobResult, report: Report) -> VerifyResult:
+        build = result.build
+        if self._warn_as_error and build is not None:
+            warning = _warning(build, report)
+            if warning is not None:
+                return report.verdict(
+                    "compile",
+                    RewardLevel.COMPILE_WARNINGS.value,
+                    "compiles with warnings",
+                    error=warning,
+                    limits=[],
+                    diagnostic="warning",
+                )
+        if not plan.trials:
+            level = RewardLevel.COMPILE_CLEAN.value
+            return report.verdict("compile", level, "compiles", success=True, limits=[])
+        return self._grade_runs(plan, result, report)
+
+    def _grade_runs(self, plan: Plan, result: JobResult, report: Report) -> VerifyResult:
+        toolchain = report.tool.toolchain
+        results = judge_trials(plan.trials, result.runs, "exact", toolchain, self._bench)
+        expecting = any(trial.expected is not None for trial in plan.trials)
+        facts: dict[str, Any] = {"limits": limits_hit(result.runs)}
+        if expecting:
+            passed = sum(one.passed for one in results)
+            facts |= {"tests_passed": passed, "tests_total": len(results)}
+        failed = next(
+            ((t, r) for t, r in zip(plan.trials, results, strict=True) if not r.passed), None
+        )
+        if failed is None:
+            stage, level = ("output", "CORRECT_OUTPUT") if expecting else ("run", "RUNS_NO_CRASH")
+            details = "compiles, runs" + (
+                " and prints what was expected" if expecting else " and ends well"
+            )
+            return report.verdict(stage, RewardLevel[level].value, details, success=True, **facts)
+        details = f"compiles; {failed[0].name}: {failed[1].note}"
+        clean = all(one.clean for one in results)
+        stage, level = ("output", "RUNS_NO_CRASH") if clean else ("run", "COMPILE_CLEAN")
+        return report.verdict(
+            stage, RewardLevel[level].value, details, error=failed[1].note, **facts
+        )
+
+
+class GCCVerifier(CompileVerifier):
+    """Judges C++ with ``g++`` (the default) and C with ``gcc``; see `CompileVerifier`.
+
+    The language is the prompt's, else the fence tag's, else C++.
+    """
+
+    toolchains: ClassVar[tuple[Toolchain, ...]] = (TOOLCHAINS["g++"], TOOLCHAINS["gcc"])
+
+
+def _warning(build: Outcome, report: Report) -> str | None:
+    """Return the first warning of a build, or that the source silences warnings."""
+    toolchain = report.tool.toolchain
+    if toolchain.mutes is not None and toolchain.mutes.search(report.code):
+        return "the program silences warnings"
+    lines = build.stderr.decode("utf-8", "replace").splitlines()
+    pattern = toolchain.warning
+    return next((shown(line) for line in lines if pattern and pattern.search(line)), None)

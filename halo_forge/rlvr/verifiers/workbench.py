@@ -1,0 +1,213 @@
+"""A sandbox, and the toolchains that were tried in it.
+
+A toolchain is trusted only after it built a good program and refused a bad one on this machine:
+a container without headers would otherwise score every answer 0.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from halo_forge.core.errors import SandboxFault, VerifierFault
+from halo_forge.rlvr.verifiers.diagnostics import first_error, shown
+from halo_forge.rlvr.verifiers.toolchains import Toolchain, require
+from halo_forge.sandbox import Job, JobResult, Limits, Outcome, Sandbox, Status, Step, open_sandbox
+
+__all__ = ["Budget", "Tool", "Workbench"]
+
+_BUILD_MEMORY = 2 << 30
+_BUILD_FILE = 64 << 20
+_TIME_LIMITS = frozenset({Status.TIMEOUT, Status.CPU_LIMIT})
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What building and running an answer may use.
+
+    Attributes:
+        timeout: CPU seconds of the build.
+        run_timeout: CPU seconds of one run.
+        memory_limit_mb: MiB of memory of one run.
+
+    Raises:
+        ValueError: If any of them is not positive.
+    """
+
+    timeout: float
+    run_timeout: float
+    memory_limit_mb: int
+
+    def __post_init__(self) -> None:
+        """Refuse what would mean "no limit"."""
+        for name in ("timeout", "run_timeout", "memory_limit_mb"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)!r}")
+
+    def build(self) -> Limits:
+        """Return the limits of the build: a compiler needs more memory than most programs."""
+        return Limits(
+            cpu=self.timeout, memory=_BUILD_MEMORY, file_size=_BUILD_FILE, disk=_BUILD_FILE
+        )
+
+    def run(self, cpu: float | None = None, output: int = 0) -> Limits:
+        """Return the limits of a run, with its own ``cpu`` or room for a large ``output``."""
+        return Limits(
+            cpu=self.run_timeout if cpu is None else cpu,
+            memory=self.memory_limit_mb << 20,
+            output=max(Limits().output, output),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A toolchain that works here.
+
+    Attributes:
+        toolchain: Its row of the table.
+        driver: Absolute path of its driver.
+        version: First line of what it says about its version.
+        flags: Flags that every build gets.
+    """
+
+    toolchain: Toolchain
+    driver: str
+    version: str
+    flags: tuple[str, ...]
+
+
+class Workbench:
+    """Builds and runs programs; opens its sandbox on first use; thread-safe.
+
+    Args:
+        sandbox: Somebody else's sandbox, which stays open on `close`; an own one when absent.
+        workers: Jobs that an own sandbox runs at one time.
+        budget: Limits of builds and runs.
+    """
+
+    def __init__(self, sandbox: Sandbox | None, workers: int, budget: Budget) -> None:
+        self._given = sandbox
+        self._own: Sandbox | None = None
+        self._workers = workers
+        self._tools: dict[str, Tool] = {}
+        self._lock = threading.RLock()
+        self.budget = budget
+
+    @property
+    def backend(self) -> str:
+        """The sandbox's backend."""
+        return self._sandbox().backend
+
+    @property
+    def tools(self) -> list[Tool]:
+        """Toolchains tried so far, by name."""
+        with self._lock:
+            return [self._tools[name] for name in sorted(self._tools)]
+
+    def tool(self, toolchain: Toolchain, flags: tuple[str, ...]) -> Tool:
+        """Return a toolchain that was tried with ``flags``; tries it the first time.
+
+        Raises:
+            VerifierFault: If it is missing, or builds a good program wrongly or a bad one at all.
+        """
+        with self._lock:
+            if toolchain.name not in self._tools:
+                self._tools[toolchain.name] = self._try(toolchain, flags)
+            return self._tools[toolchain.name]
+
+    def run(self, job: Job) -> JobResult:
+        """Run a job.
+
+        Raises:
+            VerifierFault: If the sandbox failed.
+        """
+        try:
+            return self._sandbox().run(job)
+        except SandboxFault as fault:
+            raise VerifierFault(f"the sandbox failed: {fault}") from fault
+
+    def build_and_run(
+        self, tool: Tool, source: bytes, runs: Sequence[Step], *, link: bool = True
+    ) -> JobResult:
+        """Build a program and run it; after a run that hits a time limit, no more are started.
+
+        An endless loop thus costs one time limit instead of one for each run. A run that fails
+        otherwise does not keep the next ones from being started.
+
+        Raises:
+            VerifierFault: If the sandbox failed or the disk is full.
+        """
+        build = self._build_step(tool, link=link)
+        files = {tool.toolchain.language.source: source}
+        result = self.run(Job(files, build, tuple(runs), stop_on=_TIME_LIMITS))
+        _refuse_full_disk(result.build)
+        return result
+
+    def close(self) -> None:
+        """Close the sandbox, if it is an own one."""
+        with self._lock:
+            own, self._own = self._own, None
+            self._tools.clear()
+        if own is not None:
+            own.close()
+
+    def _sandbox(self) -> Sandbox:
+        if self._given is not None:
+            return self._given
+        with self._lock:
+            if self._own is None:
+                try:
+                    self._own = open_sandbox(workers=self._workers)
+                except SandboxFault as fault:
+                    raise VerifierFault(f"no sandbox: {fault}") from fault
+                # A verifier that nobody cleaned up still leaves nothing behind.
+                weakref.finalize(self, self._own.close)
+            return self._own
+
+    def _build_step(self, tool: Tool, *, link: bool = True) -> Step:
+        argv = tool.toolchain.build_argv(tool.driver, tool.flags, link=link)
+        return Step(tuple(argv), limits=self.budget.build())
+
+    def _try(self, toolchain: Toolchain, flags: tuple[str, ...]) -> Tool:
+        tool = Tool(toolchain, require(toolchain), "", flags)
+        build = self._build_step(tool)
+        source = toolchain.language.source
+        probes = (
+            Step(tuple(toolchain.version_argv(tool.driver))),
+            Step(tuple(toolchain.run_argv(tool.driver))),
+        )
+        good = self.run(Job({source: toolchain.good.encode()}, build, probes))
+        if [run.ok for run in good.runs] != [True, True] or good.runs[1].stdout.strip() != b"ok":
+            raise VerifierFault(
+                f"{tool.driver} cannot build and run a correct program in the "
+                f"{self.backend} sandbox: {_complaint(good, toolchain)}"
+            )
+        bad = self.run(Job({source: toolchain.bad.encode()}, build))
+        if bad.build is None or bad.build.status is not Status.NONZERO:
+            raise VerifierFault(f"{tool.driver} accepts a program with an error in it")
+        version = good.runs[0].stdout.decode("utf-8", "replace").partition("\n")[0]
+        return Tool(toolchain, tool.driver, shown(version, 120), flags)
+
+
+def _complaint(result: JobResult, toolchain: Toolchain) -> str:
+    for outcome in (result.build, *result.runs):
+        if outcome is not None and not outcome.ok:
+            error = first_error(outcome.stderr, toolchain)
+            return f"{outcome.status}" + (f", {error[0]}" if error else "")
+    return "its output is wrong"
+
+
+def _refuse_full_disk(build: Outcome | None) -> None:
+    """Tell a full disk of ours from a program that fills the sandbox's.
+
+    Raises:
+        VerifierFault: If the host's temporary directory is full.
+    """
+    if build is not None and b"No space left on device" in build.stderr:
+        directory = tempfile.gettempdir()
+        if shutil.disk_usage(directory).free < _BUILD_FILE:
+            raise VerifierFault(f"the disk is full: {directory} has less than 64 MiB left")
