@@ -1,0 +1,84 @@
+"""Low-rank adapters: put on a model, and folded into its weights again."""
+
+from __future__ import annotations
+
+import copy
+from typing import cast
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer, LoraModel
+from transformers import PreTrainedModel
+
+from halo_forge.config.sections import LoraSettings
+from halo_forge.core.errors import UserError
+from halo_forge.models.quiet import peft_warnings_ignored
+
+__all__ = ["add_lora", "fold", "merged_copy"]
+
+
+def add_lora(model: PreTrainedModel, settings: LoraSettings, *, seed: int) -> PeftModel:
+    """Put fresh adapters on ``model``, which then answers exactly as before.
+
+    Args:
+        model: Changed in place: its linear layers are wrapped.
+        settings: Rank, scale, dropout and the layers that get an adapter.
+        seed: Of the adapters' first values; the global random state is left alone.
+
+    Raises:
+        UserError: If the architecture has no layer of one of the names, with those it has.
+    """
+    present = _linear_names(model)
+    absent = [name for name in settings.target_modules if name not in present]
+    if absent:
+        raise UserError(
+            f"lora.target_modules: {type(model).__name__} has no linear layer called "
+            f"{', '.join(absent)}. It has: {', '.join(sorted(present))}."
+        )
+    config = LoraConfig(
+        r=settings.r,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=list(settings.target_modules),
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    with torch.random.fork_rng(), peft_warnings_ignored():
+        torch.manual_seed(seed)
+        adapted = get_peft_model(model, config)
+    if not isinstance(adapted, PeftModel):
+        raise TypeError(f"peft returned {type(adapted).__name__}")
+    return adapted
+
+
+def fold(model: PeftModel, dtype: torch.dtype) -> PreTrainedModel:
+    """Fold the adapter into the weights and return the plain model in ``dtype``.
+
+    Each layer is summed in float32 and rounded once, one layer at a time, so the whole model
+    is never held in float32.
+    """
+    for module in model.modules():
+        if isinstance(module, LoraLayer):
+            layer = cast(torch.nn.Module, module)
+            layer.to(torch.float32)
+            module.merge(safe_merge=True)
+            layer.to(dtype)
+    plain = cast(LoraModel, model.base_model).unload()
+    return cast(PreTrainedModel, plain.to(dtype))
+
+
+def merged_copy(model: PeftModel, dtype: torch.dtype) -> PreTrainedModel:
+    """Return a plain model with the adapter folded in; ``model`` itself stays as it is."""
+    merged = fold(copy.deepcopy(model), dtype)
+    merged.train(mode=False)
+    return merged
+
+
+def _linear_names(model: PreTrainedModel) -> set[str]:
+    """Return the last parts of the names of the linear layers, the output layer left out."""
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    return {
+        name.rpartition(".")[2]
+        for name, module in model.named_modules()
+        if type(module).__name__ in ("Linear", "Conv1D") and module is not head
+    }
