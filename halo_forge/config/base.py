@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,6 +24,9 @@ class Section(BaseModel):
         allow_inf_nan=False,
         validate_default=True,
     )
+
+    TWINS: ClassVar[dict[str, str]] = {}
+    """Top-level spellings that files may use, and the dotted key each stands for."""
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -34,7 +34,7 @@ class BenchmarkConfig(Section):
     """Answers sampled for each prompt."""
 
     k: tuple[PositiveInt, ...] = (1, 5, 10)
-    """Budgets for pass@k; none above `samples`."""
+    """Budgets for pass@k. A k above `samples` is an error when given, left out of the default."""
 
     system_prompt: str | None = None
     """System message for every prompt that has none."""
@@ -46,7 +46,9 @@ class BenchmarkConfig(Section):
     hardware: HardwareSettings = HardwareSettings()
     verifier: VerifierSettings = VerifierSettings()
 
-    NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset({"output_dir", "k", "verifier.max_workers"})
+    NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset(
+        {"k", "max_prompts", "model.name", "output_dir", "prompts", "verifier.max_workers"}
+    )
     """Settings that may change between attempts: they cannot change a sample or a verdict."""
 
     TWINS: ClassVar[dict[str, str]] = {
@@ -59,12 +61,17 @@ class BenchmarkConfig(Section):
     def _k_within_samples(self) -> Self:
         """Refuse a k that the samples cannot estimate."""
         too_large = [k for k in self.k if k > self.samples]
-        if too_large:
+        if too_large and "k" in self.model_fields_set:
             raise ValueError(
                 f"k = {too_large[0]} needs at least {too_large[0]} samples a prompt, "
                 f"samples is {self.samples}"
             )
         return self
+
+    @property
+    def budgets(self) -> tuple[int, ...]:
+        """Every k that the samples can estimate."""
+        return tuple(k for k in self.k if k <= self.samples)
 
     def guarded(self) -> dict[str, Any]:
         """Return the settings that a resumed benchmark must share, as dotted keys."""

@@ -119,15 +119,20 @@ class RaftConfig(Section):
 
     NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset(
         {
+            "eval_prompts",
+            "model.name",
             "output_dir",
+            "prompts",
             "raft.num_cycles",
+            "sft_checkpoint",
             "report_to",
             "verifier.max_workers",
             "training.dataloader_num_workers",
             "training.dataloader_pin_memory",
         }
     )
-    """Settings that may change between attempts: they cannot change a result."""
+    """Settings that may change between attempts: they cannot change a result. Files and models are
+    compared by content, not by name."""
 
     TWINS: ClassVar[dict[str, str]] = {
         **{name: f"raft.{name}" for name in LoopSettings.model_fields},

@@ -10,7 +10,7 @@ from halo_forge.core.errors import UserError
 
 __all__ = ["GROUPS", "load", "names"]
 
-GROUPS = ("verifiers", "engines", "tasks", "adapters", "datasets", "trackers")
+GROUPS = ("verifiers", "engines", "trackers")
 
 
 def _points(group: str) -> dict[str, EntryPoint]:

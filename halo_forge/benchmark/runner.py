@@ -1,0 +1,168 @@
+"""`halo-forge benchmark run`: generate, judge, estimate; every answer is kept.
+
+Resumed by the same arithmetic as training: answers are owed until they are judged and on disk.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from halo_forge.benchmark.pass_at_k import estimate_pass_at_k
+from halo_forge.config.benchmark import BenchmarkConfig
+from halo_forge.config.load import dump_yaml
+from halo_forge.core import registry
+from halo_forge.core.identity import derive_seed
+from halo_forge.core.types import Prompt, Verdict, VerifyResult
+from halo_forge.data.prompts import load_prompts, prompts_digest
+from halo_forge.engines.base import Engine, EngineSpec
+from halo_forge.rlvr.judges import make_verifier
+from halo_forge.rlvr.rollout import Plan, Rollout, collect
+from halo_forge.rlvr.statistics import compiled
+from halo_forge.store.atomic import write_text
+from halo_forge.store.run_dir import RunDir
+from halo_forge.tracking.base import Observer
+from halo_forge.utils import hardware
+
+__all__ = ["BenchmarkResult", "run_benchmark"]
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkResult:
+    """What a benchmark measured.
+
+    Attributes:
+        model: Model or checkpoint reference.
+        verifier: What the verdicts depend on: verifier, compilers, flags.
+        prompts: How many problems.
+        samples_per_prompt: Answers to each, the same for all.
+        pass_at_k: For each k: mean over problems and interval, for answers that pass.
+        compile_at_k: The same for answers that compile; not a measure of correctness.
+        by_category: Problems, compile rate and pass rate for each category.
+        timing: Tokens and seconds of the attempt that ended it.
+    """
+
+    model: str
+    verifier: str
+    prompts: int
+    samples_per_prompt: int
+    pass_at_k: Mapping[str, Any]
+    compile_at_k: Mapping[str, Any]
+    by_category: Mapping[str, Any]
+    timing: Mapping[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-serialisable copy."""
+        return asdict(self)
+
+
+def run_benchmark(config: BenchmarkConfig, observer: Observer) -> BenchmarkResult:
+    """Do what is owed of a benchmark and return its figures.
+
+    ``output_dir`` then holds ``result.json`` and ``samples.jsonl`` with every answer and verdict.
+
+    Raises:
+        UserError: If an input is wrong, or the folder holds a benchmark with other settings.
+        Fault: If the machine or the disk lets us down; the same command goes on later.
+    """
+    from halo_forge.models.checkpoint import model_digest
+
+    started = time.monotonic()
+    prompts = load_prompts(config.prompts, system=config.system_prompt)[: config.max_prompts]
+    run = RunDir(Path(config.output_dir))
+    with make_verifier(config.verifier, score_hidden=True) as verifier, run.lock():
+        verifier.start()
+        guarded = {
+            **config.guarded(),
+            "model.content": model_digest(config.model.name),
+            "prompts.content": prompts_digest(prompts),
+            "verifier.fingerprint": verifier.fingerprint(),
+        }
+        run.claim(guarded, {"machine": hardware.describe()}, dump_yaml(config))
+        plan = Plan(
+            name="benchmark",
+            prompts=prompts,
+            samples_per_prompt=config.samples,
+            seed=derive_seed(config.seed, "benchmark"),
+            samples_path=None,
+            verified_path=run.benchmark_samples_path,
+        )
+        rollout = collect(plan, lambda: _open_engine(config), verifier, observer)
+        result = _result(config, prompts, rollout, verifier.fingerprint(), started)
+    text = orjson.dumps(result.to_dict(), option=orjson.OPT_INDENT_2).decode()
+    write_text(run.benchmark_result_path, text + "\n")
+    return result
+
+
+def _open_engine(config: BenchmarkConfig) -> Engine:
+    engine: Engine = registry.load("engines", config.generation.engine)(
+        EngineSpec(
+            policy=config.model.name,
+            generation=config.generation,
+            hardware=config.hardware,
+            trust_remote_code=config.model.trust_remote_code,
+            label=config.model.name,
+        )
+    )
+    return engine
+
+
+def _result(
+    config: BenchmarkConfig,
+    prompts: Sequence[Prompt],
+    rollout: Rollout,
+    fingerprint: str,
+    started: float,
+) -> BenchmarkResult:
+    return BenchmarkResult(
+        model=config.model.name,
+        verifier=fingerprint,
+        prompts=len(prompts),
+        samples_per_prompt=config.samples,
+        pass_at_k=_at_k(config, rollout.verdicts, lambda result: result.success),
+        compile_at_k=_at_k(config, rollout.verdicts, compiled),
+        by_category=_by_category(rollout.verdicts),
+        timing={
+            "tokens_generated": rollout.tokens,
+            "generation_seconds": rollout.generation_seconds,
+            "verification_seconds": rollout.verification_seconds,
+            "total_seconds": time.monotonic() - started,
+        },
+    )
+
+
+def _at_k(
+    config: BenchmarkConfig, verdicts: Sequence[Verdict], counts: Callable[[VerifyResult], bool]
+) -> dict[str, Any]:
+    passed: dict[str, int] = {}
+    for verdict in verdicts:
+        if verdict.result is not None:
+            prompt = verdict.sample.prompt.id
+            passed[prompt] = passed.get(prompt, 0) + counts(verdict.result)
+    values = list(passed.values())
+    return {
+        str(k): asdict(estimate_pass_at_k(values, config.samples, k, config.seed))
+        for k in config.budgets
+    }
+
+
+def _by_category(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    groups: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        groups.setdefault(verdict.sample.prompt.category or "none", []).append(verdict)
+    return {name: _rates(group) for name, group in sorted(groups.items())}
+
+
+def _rates(group: Sequence[Verdict]) -> dict[str, float]:
+    results = [verdict.result for verdict in group if verdict.result is not None]
+    return {
+        "prompts": len({verdict.sample.prompt.id for verdict in group}),
+        "samples": len(results),
+        "compile_rate": sum(compiled(result) for result in results) / len(results),
+        "pass_rate": sum(result.success for result in results) / len(results),
+    }

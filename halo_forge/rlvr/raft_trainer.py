@@ -1,0 +1,186 @@
+"""`RAFTTrainer`: from settings to collaborators to the loop."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from halo_forge.config.load import dump_yaml
+from halo_forge.config.raft import RaftConfig
+from halo_forge.core import registry
+from halo_forge.core.errors import UserError
+from halo_forge.core.types import Prompt
+from halo_forge.data.prompts import load_prompts, prompts_digest, write_prompts
+from halo_forge.engines.base import Engine, EngineSpec
+from halo_forge.rlvr.cycle import Collaborators, run_cycles
+from halo_forge.rlvr.judges import make_verifier
+from halo_forge.rlvr.verifiers.base import Verifier
+from halo_forge.store.atomic import disk_errors
+from halo_forge.store.run_dir import RunDir
+from halo_forge.tracking.base import NullObserver, Observer, Tracker
+from halo_forge.tracking.jsonl import JsonlTracker
+from halo_forge.utils import hardware
+
+__all__ = ["RAFTTrainer"]
+
+_LIBRARIES = ("halo-forge", "torch", "transformers", "trl", "peft", "accelerate", "numpy")
+
+
+class RAFTTrainer:
+    """Trains a model on its own verified answers, cycle by cycle.
+
+    Args:
+        config: Everything the run depends on.
+        observer: Shows the progress; silent when absent.
+        fork: Start a new run in this directory from the last complete checkpoint of the run in
+            ``config.output_dir``, with the settings of ``config``.
+    """
+
+    def __init__(
+        self, config: RaftConfig, *, observer: Observer | None = None, fork: Path | None = None
+    ) -> None:
+        self._config = _forked(config, fork) if fork is not None else config
+        self._observer: Observer = observer or NullObserver()
+
+    def train(self) -> list[dict[str, Any]]:
+        """Do what is owed of the run and return the records of its cycles.
+
+        Raises:
+            UserError: If an input is wrong, or the run directory belongs to other settings.
+            CheckFailed: If a cycle has too few answers worth training on.
+            Fault: If the machine or the disk lets us down; the same command goes on later.
+        """
+        config = self._config
+        prompts = load_prompts(config.prompts, system=config.system_prompt)
+        eval_prompts = _load_heldout(config, prompts)
+        run = RunDir(Path(config.output_dir))
+        start = config.sft_checkpoint or config.model.name
+        with ExitStack() as stack:
+            verifier = stack.enter_context(make_verifier(config.verifier))
+            examiner = stack.enter_context(
+                make_verifier(config.verifier, score_hidden=config.evaluation.hidden_tests)
+            )
+            verifier.start()
+            stack.enter_context(run.lock())
+            self._claim(run, start, verifier, prompts, eval_prompts)
+            stack.enter_context(_log_file(run))
+            crew = Collaborators(
+                config=config,
+                run=run,
+                prompts=prompts,
+                eval_prompts=eval_prompts,
+                open_engine=self._open_engine,
+                verifier=verifier,
+                examiner=examiner,
+                learner=_learner(),
+                trackers=_trackers(config, run),
+                observer=self._observer,
+            )
+            for tracker in crew.trackers:
+                stack.callback(tracker.close)
+            run_cycles(crew, start)
+        return run.read_statistics()
+
+    def _open_engine(self, policy: str, label: str) -> Engine:
+        config = self._config
+        engine: Engine = registry.load("engines", config.generation.engine)(
+            EngineSpec(
+                policy=policy,
+                generation=config.generation,
+                hardware=config.hardware,
+                trust_remote_code=config.model.trust_remote_code,
+                label=label,
+            )
+        )
+        return engine
+
+    def _claim(
+        self,
+        run: RunDir,
+        start: str,
+        verifier: Verifier,
+        prompts: Sequence[Prompt],
+        eval_prompts: Sequence[Prompt],
+    ) -> None:
+        """Guard the directory by everything a result depends on, and note the machine."""
+        from halo_forge.models.checkpoint import model_digest
+
+        guarded = {
+            **self._config.guarded(),
+            "model.content": model_digest(start),
+            "prompts.content": prompts_digest(prompts),
+            "eval_prompts.content": prompts_digest(eval_prompts),
+            "verifier.fingerprint": verifier.fingerprint(),
+        }
+        facts = {
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": sys.argv,
+            "libraries": {name: version(name) for name in _LIBRARIES},
+            "machine": hardware.describe(disk=run.path),
+        }
+        run.claim(guarded, facts, dump_yaml(self._config))
+        with disk_errors(run.path):
+            write_prompts(run.prompts_path, prompts)
+            write_prompts(run.eval_prompts_path, eval_prompts)
+
+
+def _load_heldout(config: RaftConfig, prompts: Sequence[Prompt]) -> list[Prompt]:
+    """Read the held-out prompts and refuse those that are trained on."""
+    if config.eval_prompts is None:
+        return []
+    heldout = load_prompts(config.eval_prompts, system=config.system_prompt)
+    trained = {prompt.messages: prompt.id for prompt in prompts}
+    leaks = [prompt.id for prompt in heldout if prompt.messages in trained]
+    if leaks:
+        raise UserError(
+            f"{config.eval_prompts}: {len(leaks)} held-out prompts are also trained on, first "
+            f"{leaks[0]!r}. A rate measured on them would show memory, not learning."
+        )
+    return heldout
+
+
+def _forked(config: RaftConfig, fork: Path) -> RaftConfig:
+    """Return the settings of a new run that starts where the old one is."""
+    old = RunDir(Path(config.output_dir))
+    if old.read_info() is None:
+        raise UserError(f"--fork: {old.path} is not a run directory to fork from")
+    if fork.resolve() == old.path.resolve():
+        raise UserError(f"--fork: {fork} is the run itself; choose another directory")
+    done = [r["cycle"] for r in old.read_statistics() if old.checkpoint_path(r["cycle"]).is_dir()]
+    start = str(old.checkpoint_path(max(done))) if done else config.sft_checkpoint
+    return config.model_copy(update={"output_dir": str(fork), "sft_checkpoint": start})
+
+
+def _learner() -> Any:
+    from halo_forge.sft.learner import TrlLearner
+
+    return TrlLearner()
+
+
+def _trackers(config: RaftConfig, run: RunDir) -> list[Tracker]:
+    with disk_errors(run.path):
+        trackers: list[Tracker] = [JsonlTracker(run.metrics_path)]
+    for name in config.report_to:
+        folder = run.tensorboard_path if name == "tensorboard" else run.path / name
+        trackers.append(registry.load("trackers", name)(folder))
+    return trackers
+
+
+@contextmanager
+def _log_file(run: RunDir) -> Iterator[None]:
+    """Write halo-forge's log of this attempt to a folder of its own."""
+    handler = logging.FileHandler(run.new_log_dir() / "halo_forge.log", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("halo_forge")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()

@@ -1,0 +1,30 @@
+"""Arithmetic of batches and steps: pure, so that a schedule is known before training starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from halo_forge.config.raft import TrainingSettings
+from halo_forge.core.types import TrainingExample
+
+__all__ = ["optimizer_steps", "to_columns", "warmup_steps"]
+
+
+def optimizer_steps(examples: int, settings: TrainingSettings) -> int:
+    """Return the optimiser steps of one training phase over ``examples`` answers."""
+    batches = math.ceil(examples / settings.batch_size)
+    return math.ceil(batches / settings.gradient_accumulation_steps) * settings.epochs
+
+
+def warmup_steps(total: int, ratio: float) -> int:
+    """Return the steps that warm up: the ratio rounded down.
+
+    Rounding up would spend one of a short cycle's few steps at a learning rate of zero.
+    """
+    return int(total * ratio)
+
+
+def to_columns(examples: Sequence[TrainingExample]) -> list[dict[str, list[int]]]:
+    """Return what the trainer reads: the sampled token ids, and labels that mask the prompt."""
+    return [{"input_ids": list(e.input_ids), "labels": e.labels} for e in examples]

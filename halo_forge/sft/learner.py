@@ -1,0 +1,159 @@
+"""The one place where an optimiser steps: TRL's SFTTrainer on the tokens that were sampled.
+
+Token ids and labels go in as they are: no template, no truncation, no end token added. The loss
+is the mean negative log-likelihood of the completion's tokens, its end token included; prompt
+tokens carry none (RAFT's fine-tuning step, Dong et al. 2023, arXiv:2304.06767, section 3).
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import PeftModel
+from transformers import (
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
+
+from halo_forge.core.types import TrainingExample
+from halo_forge.models import load
+from halo_forge.models.checkpoint import save_checkpoint
+from halo_forge.models.load import Model
+from halo_forge.models.lora import add_lora
+from halo_forge.sft.base import FitReport, FitRequest
+from halo_forge.sft.batches import optimizer_steps, to_columns, warmup_steps
+from halo_forge.tracking.base import Observer, Stage
+from halo_forge.utils.typing import override
+
+__all__ = ["TrlLearner"]
+
+
+class TrlLearner:
+    """LoRA or full-weight fine-tuning on kept answers, on any device torch knows."""
+
+    def fit(
+        self, examples: Sequence[TrainingExample], request: FitRequest, observer: Observer
+    ) -> FitReport:
+        """Train on ``examples`` and write the checkpoint; see `halo_forge.sft.base.Learner`."""
+        started = time.monotonic()
+        device = load.pick_device(request.hardware.device)
+        tokenizer = load.load_tokenizer(request.policy, trust_remote_code=request.trust_remote_code)
+        model = _load_trainable(request, device)
+        steps = optimizer_steps(len(examples), request.training)
+        with (
+            tempfile.TemporaryDirectory() as scratch,
+            observer.stage("train", steps, unit="steps") as stage,
+            warnings.catch_warnings(),
+        ):
+            # the libraries announce renamed arguments that they pass to each other
+            warnings.simplefilter("ignore", FutureWarning)
+            arguments = _arguments(request, device, steps, scratch)
+            trainer = _train(model, tokenizer, examples, arguments, _Progress(stage))
+        save_checkpoint(model, tokenizer, request.output, request.policy, request.meta)
+        tokens = sum(len(e.input_ids) - e.completion_start for e in examples)
+        return FitReport(
+            steps=trainer.state.global_step,
+            loss=_mean(trainer, "loss"),
+            grad_norm=_mean(trainer, "grad_norm"),
+            entropy=_mean(trainer, "entropy"),
+            tokens=tokens * request.training.epochs,
+            seconds=time.monotonic() - started,
+        )
+
+
+class _Progress(TrainerCallback):
+    """Tells the observer of each optimiser step."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    @override
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Count a step."""
+        self._stage.advance()
+
+
+def _load_trainable(request: FitRequest, device: torch.device) -> Model:
+    """Load the policy with the right weights trainable.
+
+    Frozen weights below an adapter may be bfloat16; weights that are trained stay float32, or
+    updates smaller than a rounding step would be lost.
+    """
+    narrow = load.pick_dtype(request.hardware.bf16, device)
+    adapters = request.lora.enabled
+    model = load.load_model(
+        request.policy,
+        dtype=narrow if adapters else torch.float32,
+        device=device,
+        attn=request.hardware.attn_implementation,
+        trust_remote_code=request.trust_remote_code,
+        trainable=True,
+        merge=False,
+    )
+    if adapters and not isinstance(model, PeftModel):
+        model = add_lora(model, request.lora, seed=request.seed)
+    return model
+
+
+def _arguments(request: FitRequest, device: torch.device, steps: int, scratch: str) -> SFTConfig:
+    training = request.training
+    return SFTConfig(
+        output_dir=scratch,
+        use_cpu=device.type == "cpu",
+        bf16=load.pick_dtype(request.hardware.bf16, device) is torch.bfloat16,
+        gradient_checkpointing=request.hardware.gradient_checkpointing,
+        num_train_epochs=training.epochs,
+        per_device_train_batch_size=training.batch_size,
+        gradient_accumulation_steps=training.gradient_accumulation_steps,
+        learning_rate=request.learning_rate,
+        lr_scheduler_type=training.lr_scheduler,
+        warmup_steps=warmup_steps(steps, training.warmup_ratio),
+        max_grad_norm=training.max_grad_norm,
+        dataloader_num_workers=training.dataloader_num_workers,
+        dataloader_pin_memory=training.dataloader_pin_memory,
+        train_sampling_strategy="group_by_length",
+        max_length=None,
+        seed=request.seed % 2**32,
+        save_strategy="no",
+        logging_steps=1,
+        disable_tqdm=True,
+        report_to="none",
+    )
+
+
+def _train(
+    model: Model,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[TrainingExample],
+    arguments: SFTConfig,
+    progress: TrainerCallback,
+) -> SFTTrainer:
+    trainer = SFTTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=Dataset.from_list(to_columns(examples)),
+        processing_class=tokenizer,
+        callbacks=[progress],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    return trainer
+
+
+def _mean(trainer: SFTTrainer, name: str) -> float:
+    values = [entry[name] for entry in trainer.state.log_history if name in entry]
+    return float(sum(values) / len(values)) if values else float("nan")

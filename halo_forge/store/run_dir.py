@@ -1,0 +1,219 @@
+"""The run directory: every file name in one place, and the guard against mixing configurations."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+from filelock import FileLock, Timeout
+
+from halo_forge.core.errors import StoreFault, UserError
+from halo_forge.store.atomic import disk_errors, write_text
+
+__all__ = ["RunDir", "difference"]
+
+_SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    """Paths of one run, and reading and writing of its small files.
+
+    Args:
+        path: The directory; need not exist yet.
+    """
+
+    path: Path
+
+    @property
+    def config_path(self) -> Path:
+        """Resolved configuration, re-runnable."""
+        return self.path / "config.yaml"
+
+    @property
+    def run_json(self) -> Path:
+        """What the run depends on, and the machine it ran on."""
+        return self.path / "run.json"
+
+    @property
+    def prompts_path(self) -> Path:
+        """Training prompts as they were read."""
+        return self.path / "prompts.jsonl"
+
+    @property
+    def eval_prompts_path(self) -> Path:
+        """Held-out prompts as they were read."""
+        return self.path / "eval_prompts.jsonl"
+
+    @property
+    def statistics_path(self) -> Path:
+        """One record a cycle."""
+        return self.path / "raft_statistics.json"
+
+    @property
+    def metrics_path(self) -> Path:
+        """Figures for trackers, one line a step."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def tensorboard_path(self) -> Path:
+        """TensorBoard's event files."""
+        return self.path / "tensorboard"
+
+    @property
+    def logs_path(self) -> Path:
+        """One folder an attempt."""
+        return self.path / "logs"
+
+    def samples_path(self, cycle: int) -> Path:
+        """Answers of a cycle, as they were generated."""
+        return self.path / f"cycle_{cycle}_samples.jsonl"
+
+    def verified_path(self, cycle: int) -> Path:
+        """Answers of a cycle with their verdicts."""
+        return self.path / f"cycle_{cycle}_verified.jsonl"
+
+    def checkpoint_path(self, cycle: int) -> Path:
+        """The policy after a cycle; its existence means that the cycle is complete."""
+        return self.path / f"cycle_{cycle}_final"
+
+    def eval_path(self, cycle: int) -> Path:
+        """Held-out answers after a cycle (0: before the first) with their verdicts."""
+        return self.path / f"cycle_{cycle}_eval.jsonl"
+
+    @property
+    def benchmark_samples_path(self) -> Path:
+        """Every answer of a benchmark with its verdict."""
+        return self.path / "samples.jsonl"
+
+    @property
+    def benchmark_result_path(self) -> Path:
+        """Figures of a benchmark."""
+        return self.path / "result.json"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the directory for this process until the ``with`` block ends.
+
+        Raises:
+            UserError: If another process runs in it.
+        """
+        with disk_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / ".lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout as error:
+                raise UserError(
+                    f"{self.path}: another halo-forge process works in this run directory. "
+                    "Wait for it, or choose another --output."
+                ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def claim(self, guarded: Mapping[str, Any], facts: Mapping[str, Any], config: str) -> None:
+        """Make the directory this run's own, or check that it is.
+
+        Args:
+            guarded: Everything a result depends on, by dotted key.
+            facts: The machine, versions; recorded once an attempt, not compared.
+            config: Resolved configuration as YAML.
+
+        Raises:
+            UserError: If the directory belongs to a run with other settings; names them.
+            StoreFault: If the directory cannot be written.
+        """
+        known = self.read_info()
+        if known is not None:
+            differing = difference(known["guarded"], guarded)
+            if differing:
+                raise UserError(_mixed(self.path, differing))
+        attempts = [*(known or {}).get("attempts", []), dict(facts)]
+        info = {"guarded": dict(guarded), "attempts": attempts}
+        write_text(self.config_path, config)
+        write_text(self.run_json, _pretty(info))
+
+    def read_info(self) -> dict[str, Any] | None:
+        """Return ``run.json``, or None when there is none.
+
+        Raises:
+            StoreFault: If it is damaged.
+        """
+        value = _read_json(self.run_json)
+        if value is None:
+            return None
+        if not isinstance(value, dict) or "guarded" not in value:
+            raise StoreFault(f"{self.run_json}: not the record of a run")
+        return value
+
+    def read_statistics(self) -> list[dict[str, Any]]:
+        """Return the records of all cycles so far, in order.
+
+        Raises:
+            StoreFault: If the file is damaged.
+        """
+        value = _read_json(self.statistics_path) or []
+        if not isinstance(value, list):
+            raise StoreFault(f"{self.statistics_path}: expected a list of cycles")
+        return value
+
+    def update_statistics(self, cycle: int, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Merge ``fields`` into the record of ``cycle``, which is made when absent."""
+        records = {record["cycle"]: record for record in self.read_statistics()}
+        record = {"cycle": cycle, **records.get(cycle, {}), **fields}
+        records[cycle] = record
+        write_text(self.statistics_path, _pretty([records[n] for n in sorted(records)]))
+        return record
+
+    def new_log_dir(self) -> Path:
+        """Make the log folder of this attempt and return it."""
+        with disk_errors(self.logs_path):
+            taken = [
+                path.name.removeprefix("attempt_") for path in self.logs_path.glob("attempt_*")
+            ]
+            number = 1 + max((int(name) for name in taken if name.isdecimal()), default=0)
+            folder = self.logs_path / f"attempt_{number}"
+            folder.mkdir(parents=True)
+        return folder
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Return (key, old value, new value) for every key whose values differ, sorted by key."""
+    plain = orjson.loads(orjson.dumps(dict(new)))
+    keys = sorted(old.keys() | plain.keys())
+    return [(k, old.get(k), plain.get(k)) for k in keys if old.get(k) != plain.get(k)]
+
+
+def _mixed(path: Path, differing: Sequence[tuple[str, Any, Any]]) -> str:
+    lines = [f"  {key}: {was!r} then, {now!r} now" for key, was, now in differing[:_SHOWN]]
+    if len(differing) > _SHOWN:
+        lines.append(f"  ... and {len(differing) - _SHOWN} more")
+    return "\n".join(
+        [
+            f"{path}: this run directory was made with other settings:",
+            *lines,
+            "Use the old settings to go on with it, --fork DIR to start a new run from here, or "
+            "another --output.",
+        ]
+    )
+
+
+def _pretty(value: Any) -> str:
+    options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
+    return orjson.dumps(value, option=options).decode() + os.linesep
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except orjson.JSONDecodeError as error:
+        raise StoreFault(f"{path}: damaged ({error})") from error
