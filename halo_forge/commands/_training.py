@@ -1,0 +1,91 @@
+"""What `raft train` and `demo` share: the plan, the run, and the words at its end."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+from halo_forge.commands._options import Display
+from halo_forge.commands._output import echo_grid, echo_json
+from halo_forge.config.base import flatten
+from halo_forge.config.load import Resolved
+from halo_forge.config.raft import RaftConfig
+from halo_forge.data.prompts import load_prompts
+from halo_forge.report.records import Run, is_run, read_run
+from halo_forge.report.tables import before_after, settings_grid
+from halo_forge.store.run_dir import RunDir
+from halo_forge.utils.text import printable
+
+__all__ = ["show_plan", "train_and_show"]
+
+
+def show_plan(resolved: Resolved[RaftConfig], *, as_json: bool, fork: Path | None = None) -> None:
+    """Print the settings, what a run with them would do, and what is done already.
+
+    Raises:
+        UserError: If the prompts cannot be read.
+    """
+    config = resolved.value
+    settings = config.model_dump(mode="json")
+    plan = _plan(config, fork or Path(config.output_dir))
+    if as_json:
+        echo_json({"config": settings, "sources": dict(resolved.sources), **plan})
+        return
+    echo_grid(settings_grid(flatten(settings), resolved.sources))
+    each = config.raft.samples_per_prompt
+    click.echo(
+        f"\nA cycle: {plan['prompts']} prompts x {each} = {plan['answers_per_cycle']} answers"
+    )
+    click.echo(f"Held out: {plan['heldout_prompts']} prompts")
+    click.echo(f"Cycles: {plan['cycles_done']} of {config.raft.num_cycles} done in {plan['run']}")
+
+
+def train_and_show(config: RaftConfig, display: Display, *, fork: Path | None = None) -> None:
+    """Run the loop and print how the held-out rates changed.
+
+    Raises:
+        HaloForgeError: Whatever stopped the run; what was done stays on disk.
+        KeyboardInterrupt: When the user stopped it, after saying how to go on.
+    """
+    from halo_forge.rlvr.raft_trainer import RAFTTrainer
+
+    observer = display.observer()
+    path = fork or Path(config.output_dir)
+    try:
+        RAFTTrainer(config, observer=observer, fork=fork).train()
+    except KeyboardInterrupt:
+        observer.message(f"{path} keeps what is done; the same command goes on from there")
+        raise
+    run = read_run(path)
+    if display.as_json:
+        echo_json({"run": str(path), "cycles": run.statistics})
+    else:
+        _show_end(run)
+
+
+def _plan(config: RaftConfig, path: Path) -> dict[str, Any]:
+    prompts = len(load_prompts(config.prompts))
+    return {
+        "run": printable(str(path)),
+        "prompts": prompts,
+        "answers_per_cycle": prompts * config.raft.samples_per_prompt,
+        "heldout_prompts": len(load_prompts(config.eval_prompts)) if config.eval_prompts else 0,
+        "cycles_done": read_run(path).done if is_run(path) else 0,
+    }
+
+
+def _show_end(run: Run) -> None:
+    grid = before_after(run.cycles)
+    if grid is None:
+        click.echo("No held-out prompts were given (--eval-prompts), so nothing was compared.")
+    else:
+        echo_grid(grid)
+    path = shlex.quote(printable(str(run.path)))
+    click.echo(f"\nRun:  {path}, {run.done} of {run.planned} cycles")
+    click.echo(f"Look: halo-forge runs show {path}")
+    if run.done:
+        checkpoint = shlex.quote(printable(str(RunDir(run.path).checkpoint_path(run.done))))
+        click.echo(f"Next: halo-forge benchmark run --model {checkpoint}")

@@ -1,0 +1,92 @@
+"""`halo-forge runs`: list runs, look into one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from halo_forge.commands import _options
+from halo_forge.core.errors import HaloForgeError
+from halo_forge.utils.text import printable
+
+if TYPE_CHECKING:
+    from halo_forge.report.records import Run
+
+__all__ = ["command"]
+
+_FOLDER = click.Path(path_type=Path)
+_USUAL = (Path("models"), Path("runs"))
+
+
+@click.group("runs")
+def command() -> None:
+    """List runs, look into one."""
+
+
+@command.command("list")
+@click.argument("folders", nargs=-1, type=_FOLDER, metavar="[DIR]...")
+@_options.json_output
+@_options.verbose
+def list_runs(folders: tuple[Path, ...], as_json: bool) -> None:
+    """List the runs in each DIR and up to two levels below (./models and ./runs if none is given).
+
+    A run whose files are damaged is named on stderr and left out.
+    """
+    from halo_forge.commands._output import echo_grid, echo_json
+    from halo_forge.report.records import find_runs
+    from halo_forge.report.tables import runs_grid
+
+    places = folders or _USUAL
+    runs = [run for path in find_runs(places) if (run := _readable(path)) is not None]
+    if as_json:
+        echo_json([_summary(run) for run in runs])
+    elif runs:
+        echo_grid(runs_grid(runs))
+    else:
+        click.echo(f"No runs in {', '.join(printable(str(place)) for place in places)}.")
+
+
+@command.command("show")
+@click.argument("run", type=_FOLDER)
+@_options.json_output
+@_options.verbose
+def show_run(run: Path, as_json: bool) -> None:
+    """Show the cycles of RUN, what is done and what is owed."""
+    from halo_forge.commands._output import echo_grid, echo_json
+    from halo_forge.report.records import read_run
+    from halo_forge.report.tables import before_after, cycles_grid
+
+    found = read_run(run)
+    if as_json:
+        echo_json({**_summary(found), "info": found.info, "cycles": found.statistics})
+        return
+    echo_grid(cycles_grid(found.cycles))
+    change = before_after(found.cycles)
+    if change is not None:
+        click.echo()
+        echo_grid(change)
+    click.echo(f"\nDone: {found.done} of {found.planned} cycles; owed: {found.owed}.")
+    if found.owed:
+        click.echo("The command that started the run goes on with it.")
+
+
+def _readable(path: Path) -> Run | None:
+    from halo_forge.report.records import read_run
+
+    try:
+        return read_run(path)
+    except HaloForgeError as error:
+        click.echo(printable(str(error)), err=True)
+        return None
+
+
+def _summary(run: Run) -> dict[str, Any]:
+    return {
+        "run": str(run.path),
+        "model": run.config.get("model.name"),
+        "verifier": run.config.get("verifier.type"),
+        "cycles_done": run.done,
+        "cycles_owed": run.owed,
+    }

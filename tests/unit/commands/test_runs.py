@@ -1,0 +1,107 @@
+"""`halo-forge runs`: what there is, what is done and what is owed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from halo_forge.cli import main
+
+RATE = {"mean": 0.3, "low": 0.2, "high": 0.4, "units": 40}
+HELDOUT = {"samples": 160, "compile_rate": RATE, "pass_rate": RATE}
+CYCLES = [
+    {"cycle": 0, "heldout": HELDOUT},
+    {"cycle": 1, "total_samples": 320, "kept": 40, "heldout": HELDOUT, "training_seconds": 7.0},
+]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run of one cycle out of three in ./models."""
+    monkeypatch.chdir(tmp_path)
+    path = Path("models/raft")
+    (path / "cycle_1_final").mkdir(parents=True)
+    (path / "run.json").write_text('{"guarded": {"seed": 1}}', "utf-8")
+    (path / "config.yaml").write_text(
+        "model: {name: m}\nverifier: {type: gcc}\nraft: {num_cycles: 3}\n", "utf-8"
+    )
+    (path / "raft_statistics.json").write_text(json.dumps(CYCLES), "utf-8")
+    return path
+
+
+def test_list(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The usual places are searched; a row tells model, verifier, cycles and rates."""
+    assert main(["runs", "list"]) == 0
+
+    _, row = capsys.readouterr().out.splitlines()
+    assert row.split()[:4] == ["models/raft", "m", "gcc", "1/3"]
+    assert row.count("30.0% [20.0, 40.0]") == 2
+
+
+def test_list_as_json(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One document for programs."""
+    assert main(["runs", "list", "models", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [
+        {
+            "run": "models/raft",
+            "model": "m",
+            "verifier": "gcc",
+            "cycles_done": 1,
+            "cycles_owed": 2,
+        }
+    ]
+
+
+def test_damaged_run_does_not_hide_the_others(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is named on stderr, the rest is listed."""
+    other = Path("models/broken")
+    other.mkdir()
+    (other / "run.json").write_text("{", "utf-8")
+
+    assert main(["runs", "list"]) == 0
+
+    captured = capsys.readouterr()
+    assert "models/broken/run.json: damaged" in captured.err
+    assert "models/raft" in captured.out
+
+
+def test_no_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where it looked is said; for programs the list is empty."""
+    monkeypatch.chdir(tmp_path)
+
+    assert main(["runs", "list"]) == 0
+    assert capsys.readouterr().out == "No runs in models, runs.\n"
+    assert main(["runs", "list", "--json"]) == 0
+    assert capsys.readouterr().out == "[]\n"
+
+
+def test_show(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A row a cycle, before and after, and what is owed."""
+    assert main(["runs", "show", str(run)]) == 0
+
+    out = capsys.readouterr().out
+    assert "after cycle 1" in out
+    assert "Done: 1 of 3 cycles; owed: 2." in out
+    assert "The command that started the run goes on with it." in out
+
+
+def test_show_as_json(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The files' own figures, in one document."""
+    assert main(["runs", "show", str(run), "--json"]) == 0
+
+    document = json.loads(capsys.readouterr().out)
+    assert document["info"] == {"guarded": {"seed": 1}}
+    assert document["cycles"] == CYCLES
+    assert document["cycles_owed"] == 2
+
+
+def test_show_what_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that is no run is the user's mistake."""
+    assert main(["runs", "show", str(tmp_path)]) == 2
+    assert "not a run directory" in capsys.readouterr().err
