@@ -22,6 +22,7 @@ __all__ = ["LANGUAGE_TITLES", "PREFIX", "SPLITS", "Task", "compose", "load_built
 PREFIX = "builtin:"
 SPLITS = ("train", "heldout", "all")
 LANGUAGE_TITLES = MappingProxyType({"cpp": "C++", "python": "Python"})
+_READING = MappingProxyType({"cpp": "std::cin", "python": "input()"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +65,10 @@ class Task:
 
 def compose(statement: str, language: str) -> str:
     """Return the text put to the model; short, because a small model loses the thread."""
+    title, reading = LANGUAGE_TITLES[language], _READING[language]
     return (
-        f"Write a complete {LANGUAGE_TITLES[language]} program that solves this task.\n\n"
-        f"{statement}\n\n"
-        "The program reads from standard input and writes to standard output. "
-        "Answer with one code block."
+        f"Write a {title} program.\n\n{statement}\n\n"
+        f"Use {reading} to read the input. Print only the answer."
     )
 
 
