@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from halo_forge.core.errors import UserError
 from halo_forge.core.types import Message, Sample
 from halo_forge.engines.base import EngineSpec, Request
+from halo_forge.utils.jsonl import BadLine, read_jsonl
 
 __all__ = ["ScriptedEngine"]
 
@@ -98,16 +98,24 @@ def _read(script: str | None) -> dict[str, list[str]]:
         raise UserError("the scripted engine needs generation.script: a JSONL file of answers")
     answers: dict[str, list[str]] = {}
     try:
-        lines = Path(script).read_text(encoding="utf-8").splitlines()
+        for number, record in read_jsonl(script):
+            answers |= _answers(f"{script}:{number}", record)
     except OSError as error:
         raise UserError(f"{script}: cannot be read: {error.strerror}") from error
-    for number, line in enumerate(lines, 1):
-        try:
-            record = json.loads(line)
-            answers[record["prompt_id"]] = [str(text) for text in record["completions"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{script}:{number}: expected "
-                '{"prompt_id": ..., "completions": [...]}, got ' + line[:80]
-            ) from error
     return answers
+
+
+def _answers(where: str, record: dict[str, Any] | BadLine) -> dict[str, list[str]]:
+    if isinstance(record, BadLine):
+        raise UserError(f"{where}: {record.reason}")
+    name, texts = record.get("prompt_id"), record.get("completions")
+    if not (isinstance(name, str) and isinstance(texts, list) and texts and _all_text(texts)):
+        got = json.dumps(record, ensure_ascii=False)[:80]
+        raise UserError(
+            f'{where}: expected {{"prompt_id": "...", "completions": ["...", ...]}}, got {got}'
+        )
+    return {name: texts}
+
+
+def _all_text(values: Iterable[object]) -> bool:
+    return all(isinstance(value, str) for value in values)

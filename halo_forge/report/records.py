@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -138,5 +137,4 @@ def read_run(path: Path) -> Run:
     except ValidationError as error:
         what = str(error).splitlines()[0]
         raise StoreFault(f"{folder.statistics_path}: damaged ({what})") from error
-    complete = takewhile(lambda n: folder.checkpoint_path(n).is_dir(), count(1))
-    return Run(path, info, config, statistics, cycles, done=sum(1 for _ in complete))
+    return Run(path, info, config, statistics, cycles, done=folder.last_complete)

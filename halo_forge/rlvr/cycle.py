@@ -74,7 +74,7 @@ def run_cycles(crew: Collaborators, start: str) -> None:
 
 def _learn(crew: Collaborators, cycle: int, policy: str) -> None:
     """Bring a cycle to its checkpoint and its record."""
-    trained = crew.run.checkpoint_path(cycle).is_dir()
+    trained = crew.run.is_complete(cycle)
     noted = any(r["cycle"] == cycle and "kept" in r for r in crew.run.read_statistics())
     if trained and noted:
         crew.observer.message(f"Cycle {cycle} already complete, skipping...")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -67,8 +67,10 @@ class RAFTTrainer:
                 make_verifier(config.verifier, score_hidden=config.evaluation.hidden_tests)
             )
             verifier.start()
+            self._check_names()
+            guarded = self._guarded(start, verifier, prompts, eval_prompts)
             stack.enter_context(run.lock())
-            self._claim(run, start, verifier, prompts, eval_prompts)
+            self._claim(run, guarded, prompts, eval_prompts)
             stack.enter_context(_log_file(run))
             crew = Collaborators(
                 config=config,
@@ -79,11 +81,9 @@ class RAFTTrainer:
                 verifier=verifier,
                 examiner=examiner,
                 learner=_learner(),
-                trackers=_trackers(config, run),
+                trackers=stack.enter_context(_trackers(config, run)),
                 observer=self._observer,
             )
-            for tracker in crew.trackers:
-                stack.callback(tracker.close)
             run_cycles(crew, start)
         return run.read_statistics()
 
@@ -100,24 +100,41 @@ class RAFTTrainer:
         )
         return engine
 
-    def _claim(
+    def _check_names(self) -> None:
+        """Find a wrong name before there is a run directory rather than after an hour."""
+        from halo_forge.models.load import pick_device
+
+        registry.load("engines", self._config.generation.engine)
+        pick_device(self._config.hardware.device)
+        for name in self._config.report_to:
+            registry.load("trackers", name)
+
+    def _guarded(
         self,
-        run: RunDir,
         start: str,
         verifier: Verifier,
         prompts: Sequence[Prompt],
         eval_prompts: Sequence[Prompt],
-    ) -> None:
-        """Guard the directory by everything a result depends on, and note the machine."""
+    ) -> dict[str, Any]:
+        """Return everything a result depends on, by dotted key."""
         from halo_forge.models.checkpoint import model_digest
 
-        guarded = {
+        return {
             **self._config.guarded(),
             "model.content": model_digest(start),
             "prompts.content": prompts_digest(prompts),
             "eval_prompts.content": prompts_digest(eval_prompts),
             "verifier.fingerprint": verifier.fingerprint(),
         }
+
+    def _claim(
+        self,
+        run: RunDir,
+        guarded: Mapping[str, Any],
+        prompts: Sequence[Prompt],
+        eval_prompts: Sequence[Prompt],
+    ) -> None:
+        """Make the directory this run's own, and note the machine."""
         facts = {
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": sys.argv,
@@ -135,8 +152,8 @@ def _load_heldout(config: RaftConfig, prompts: Sequence[Prompt]) -> list[Prompt]
     if config.eval_prompts is None:
         return []
     heldout = load_prompts(config.eval_prompts, system=config.system_prompt)
-    trained = {prompt.messages: prompt.id for prompt in prompts}
-    leaks = [prompt.id for prompt in heldout if prompt.messages in trained]
+    trained = {prompt.text for prompt in prompts}
+    leaks = [prompt.id for prompt in heldout if prompt.text in trained]
     if leaks:
         raise UserError(
             f"{config.eval_prompts}: {len(leaks)} held-out prompts are also trained on, first "
@@ -152,8 +169,8 @@ def _forked(config: RaftConfig, fork: Path) -> RaftConfig:
         raise UserError(f"--fork: {old.path} is not a run directory to fork from")
     if fork.resolve() == old.path.resolve():
         raise UserError(f"--fork: {fork} is the run itself; choose another directory")
-    done = [r["cycle"] for r in old.read_statistics() if old.checkpoint_path(r["cycle"]).is_dir()]
-    start = str(old.checkpoint_path(max(done))) if done else config.sft_checkpoint
+    done = old.last_complete
+    start = str(old.checkpoint_path(done)) if done else config.sft_checkpoint
     return config.model_copy(update={"output_dir": str(fork), "sft_checkpoint": start})
 
 
@@ -163,13 +180,18 @@ def _learner() -> Any:
     return TrlLearner()
 
 
-def _trackers(config: RaftConfig, run: RunDir) -> list[Tracker]:
-    with disk_errors(run.path):
-        trackers: list[Tracker] = [JsonlTracker(run.metrics_path)]
-    for name in config.report_to:
-        folder = run.tensorboard_path if name == "tensorboard" else run.path / name
-        trackers.append(registry.load("trackers", name)(folder))
-    return trackers
+@contextmanager
+def _trackers(config: RaftConfig, run: RunDir) -> Iterator[list[Tracker]]:
+    """Open the trackers of this attempt, and close those that were opened whatever happens."""
+    with ExitStack() as stack:
+        with disk_errors(run.path):
+            trackers: list[Tracker] = [JsonlTracker(run.metrics_path)]
+        stack.callback(trackers[0].close)
+        for name in config.report_to:
+            folder = run.tensorboard_path if name == "tensorboard" else run.path / name
+            trackers.append(registry.load("trackers", name)(folder))
+            stack.callback(trackers[-1].close)
+        yield trackers
 
 
 @contextmanager

@@ -61,7 +61,7 @@ def cycle_record(verdicts: Sequence[Verdict], kept: Sequence[Verdict]) -> dict[s
         ),
         "tokens_generated": tokens,
         "truncated": sum(s.finish_reason == "length" for s in samples),
-        "entropy": -sum(sum(s.logprobs) for s in samples) / tokens if tokens else None,
+        "entropy": sum(-sum(s.logprobs) for s in samples) / tokens if tokens else None,
     }
 
 
@@ -105,7 +105,8 @@ def heldout_record(
 
     The unit is the prompt: a prompt's rate is the mean over its answers.
     """
-    hidden = any(v.result is not None and "hidden_total" in v.result.metadata for v in verdicts)
+    judged = [v.result for v in (*verdicts, *(baseline or ())) if v.result is not None]
+    hidden = any("hidden_total" in result.metadata for result in judged)
     record: dict[str, Any] = {"samples": len(verdicts), "differences": {}}
     for name, rate in RATES.items():
         if rate is hidden_passed and not hidden:

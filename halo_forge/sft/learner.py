@@ -7,12 +7,15 @@ tokens carry none (RAFT's fine-tuning step, Dong et al. 2023, arXiv:2304.06767, 
 
 from __future__ import annotations
 
+import random
 import tempfile
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import Dataset
 from peft import PeftModel
@@ -55,6 +58,7 @@ class TrlLearner:
         with (
             tempfile.TemporaryDirectory() as scratch,
             observer.stage("train", steps, unit="steps") as stage,
+            _own_randomness(device),
             warnings.catch_warnings(),
         ):
             # the libraries announce renamed arguments that they pass to each other
@@ -107,6 +111,18 @@ def _load_trainable(request: FitRequest, device: torch.device) -> Model:
     if adapters and not isinstance(model, PeftModel):
         model = add_lora(model, request.lora, seed=request.seed)
     return model
+
+
+@contextmanager
+def _own_randomness(device: torch.device) -> Iterator[None]:
+    """Give the caller its random states back: the trainer seeds the global ones."""
+    states = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
 
 
 def _arguments(request: FitRequest, device: torch.device, steps: int, scratch: str) -> SFTConfig:

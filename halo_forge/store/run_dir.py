@@ -82,6 +82,19 @@ class RunDir:
         """The policy after a cycle; its existence means that the cycle is complete."""
         return self.path / f"cycle_{cycle}_final"
 
+    def is_complete(self, cycle: int) -> bool:
+        """Tell whether the cycle's checkpoint is there; an empty folder is none."""
+        path = self.checkpoint_path(cycle)
+        return path.is_dir() and any(path.iterdir())
+
+    @property
+    def last_complete(self) -> int:
+        """The last cycle up to which every checkpoint is there; 0 for none."""
+        cycle = 0
+        while self.is_complete(cycle + 1):
+            cycle += 1
+        return cycle
+
     def eval_path(self, cycle: int) -> Path:
         """Held-out answers after a cycle (0: before the first) with their verdicts."""
         return self.path / f"cycle_{cycle}_eval.jsonl"

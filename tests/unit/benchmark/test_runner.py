@@ -1,0 +1,229 @@
+"""A benchmark keeps every answer, estimates from them, and goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from halo_forge.benchmark.pass_at_k import pass_at_k
+from halo_forge.benchmark.runner import BenchmarkResult, run_benchmark
+from halo_forge.config.benchmark import BenchmarkConfig
+from halo_forge.core.errors import UserError, VerifierFault
+from halo_forge.core.types import Sample
+from halo_forge.engines.base import EngineSpec
+from halo_forge.store.records import read_records
+from tests.unit.core.fakes import (
+    Diary,
+    FakeVerifier,
+    Hook,
+    Offline,
+    nothing,
+    plug_in,
+    tree,
+    write_script,
+)
+
+ANSWERS = {
+    "sum": ["pass a", "pass b", "fail c", "compile d"],
+    "max": ["fail a", "compile b", "compile c", "fail d"],
+    "wc": ["pass a", "pass b", "pass c", "pass d"],
+}
+PASSED = {"sum": 2, "max": 0, "wc": 4}
+COMPILED = {"sum": 3, "max": 2, "wc": 4}
+
+
+class Bench:
+    """Prompts, answers, and settings that use them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.output = folder / "result"
+        self.judging: Hook = nothing
+        self.opened: list[EngineSpec] = []
+        self.prompts = folder / "prompts.jsonl"
+        rows = [
+            {"id": "sum", "prompt": "Sum the numbers.", "category": "math"},
+            {"id": "max", "prompt": "Print the largest.", "category": "math"},
+            {"id": "wc", "prompt": "Count the words."},
+        ]
+        self.prompts.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        write_script(folder / "script.jsonl", ANSWERS)
+
+    def run(self, **changes: Any) -> BenchmarkResult:
+        """Run the benchmark, as one call of the command does."""
+        values = {
+            "model": {"name": "a-model"},
+            "output_dir": str(self.output),
+            "prompts": str(self.prompts),
+            "samples": 4,
+            "k": (1, 2, 4),
+            "generation": {"engine": "offline", "script": str(self.folder / "script.jsonl")},
+            "verifier": {"type": "fake"},
+            **changes,
+        }
+        return run_benchmark(BenchmarkConfig.model_validate(values), Diary())
+
+    def records(self) -> dict[str, dict[str, Any]]:
+        """Return the answers on disk by id."""
+        return {record["id"]: record for record in read_records(self.output / "samples.jsonl")}
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A benchmark whose parts need no torch."""
+    made = Bench(tmp_path)
+    checkpoint = ModuleType("halo_forge.models.checkpoint")
+    checkpoint.model_digest = lambda ref: f"digest of {ref}"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, checkpoint.__name__, checkpoint)
+    plug_in(monkeypatch, "verifiers", "fake", FakeVerifier)
+    plug_in(monkeypatch, "engines", "offline", Offline)
+    init, judge = Offline.__init__, FakeVerifier.judge
+
+    def opening(self: Offline, spec: EngineSpec) -> None:
+        made.opened.append(spec)
+        init(self, spec)
+
+    def judging(self: FakeVerifier, sample: Sample) -> Any:
+        made.judging(sample)
+        return judge(self, sample)
+
+    monkeypatch.setattr(Offline, "__init__", opening)
+    monkeypatch.setattr(FakeVerifier, "judge", judging)
+    return made
+
+
+def test_figures(bench: Bench) -> None:
+    """pass@k and compile@k are the unbiased means over problems, under different names."""
+    result = bench.run()
+    assert (result.prompts, result.samples_per_prompt) == (3, 4)
+    for counts, found in ((PASSED, result.pass_at_k), (COMPILED, result.compile_at_k)):
+        assert list(found) == ["1", "2", "4"]
+        for k, estimate in found.items():
+            expected = sum(pass_at_k(4, c, int(k)) for c in counts.values()) / 3
+            assert estimate["mean"] == pytest.approx(expected)
+            assert estimate["low"] <= estimate["mean"] <= estimate["high"]
+            assert estimate["units"] == 3
+    assert result.verifier == "fake bonus=0"
+    assert result.model == "a-model"
+
+
+def test_categories(bench: Bench) -> None:
+    """Each category has its problems, answers and rates; what has none is called so."""
+    assert bench.run().by_category == {
+        "math": {"prompts": 2, "samples": 8, "compile_rate": 5 / 8, "pass_rate": 2 / 8},
+        "none": {"prompts": 1, "samples": 4, "compile_rate": 1.0, "pass_rate": 1.0},
+    }
+
+
+def test_every_answer_is_kept(bench: Bench) -> None:
+    """`samples.jsonl` holds every answer with its verdict, `result.json` what was returned."""
+    result = bench.run()
+    assert json.loads((bench.output / "result.json").read_text()) == json.loads(
+        json.dumps(result.to_dict())
+    )
+    records = bench.records()
+    assert set(records) == {f"{name}#{i}" for name in ANSWERS for i in range(4)}
+    for record in records.values():
+        answer = ANSWERS[record["prompt_id"]][record["index"]]
+        assert record["completion"] == answer
+        assert record["success"] is answer.startswith("pass")
+        assert record["policy"] == "a-model"
+        assert record["metadata"]["hidden_total"] == 1
+    tokens = sum(len(text) for texts in ANSWERS.values() for text in texts)
+    assert result.timing["tokens_generated"] == tokens
+    assert result.timing["total_seconds"] >= result.timing["generation_seconds"] >= 0
+
+
+def test_again_generates_nothing(bench: Bench) -> None:
+    """The same command again opens no engine, keeps every answer and finds the same figures."""
+    first = bench.run()
+    before = tree(bench.output)
+    bench.opened.clear()
+    bench.judging = lambda sample: pytest.fail(f"{sample.id} was judged again")
+    again = bench.run()
+    assert bench.opened == []
+    assert (again.pass_at_k, again.by_category) == (first.pass_at_k, first.by_category)
+    after = tree(bench.output)
+    changed = {name for name in before if before[name] != after.get(name)}
+    assert changed <= {"run.json", "result.json"}
+
+
+def test_goes_on_after_a_fault(bench: Bench) -> None:
+    """What was judged before a fault stays; then only the rest is generated and judged."""
+
+    def broken(sample: Sample) -> None:
+        if sample.id in {"max#1", "wc#3"}:
+            raise VerifierFault("the disk is full")
+
+    bench.judging = broken
+    with pytest.raises(VerifierFault, match="2 of the answers could not be judged"):
+        bench.run()
+    assert len(bench.records()) == 10
+    assert not (bench.output / "result.json").exists()
+    judged: list[str] = []
+    bench.judging = lambda sample: judged.append(sample.id)
+    result = bench.run()
+    assert sorted(judged) == ["max#1", "wc#3"]
+    assert result.pass_at_k["1"]["mean"] == pytest.approx((2 / 4 + 0 + 1) / 3)
+
+
+def test_other_k_from_the_same_answers(bench: Bench) -> None:
+    """Another k is another question to the same answers."""
+    bench.run()
+    bench.opened.clear()
+    result = bench.run(k=(3,))
+    assert bench.opened == []
+    expected = sum(pass_at_k(4, c, 3) for c in PASSED.values()) / 3
+    assert result.pass_at_k == {"3": pytest.approx(result.pass_at_k["3"])}
+    assert result.pass_at_k["3"]["mean"] == pytest.approx(expected)
+
+
+def test_k_above_the_samples_is_refused(bench: Bench) -> None:
+    """A budget that the answers cannot estimate is refused before anything is done."""
+    with pytest.raises(ValidationError, match="k = 5 needs at least 5 samples a prompt"):
+        bench.run(k=(1, 5))
+    assert not bench.output.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"samples": 5, "k": (1,)}, "samples: 4 then, 5 now"),
+        ({"model": {"name": "another"}}, "model.content: 'digest of a-model' then"),
+        ({"verifier": {"type": "fake", "options": {"bonus": 0.5}}}, "verifier.fingerprint: "),
+        ({"max_prompts": 2}, "prompts.content: "),
+        ({"seed": 3}, "seed: 0 then, 3 now"),
+    ],
+)
+def test_other_settings_are_refused_by_name(
+    bench: Bench, changes: dict[str, Any], key: str
+) -> None:
+    """Answers of one benchmark never count for another."""
+    bench.run()
+    before = tree(bench.output)
+    with pytest.raises(UserError, match="made with other settings") as caught:
+        bench.run(**changes)
+    assert f"  {key}" in str(caught.value)
+    assert tree(bench.output) == before
+
+
+def test_first_prompts_only(bench: Bench) -> None:
+    """`max_prompts` takes them from the top of the file."""
+    result = bench.run(max_prompts=1)
+    assert result.prompts == 1
+    assert set(bench.records()) == {f"sum#{i}" for i in range(4)}
+    assert result.pass_at_k["1"] == {"mean": 0.5, "low": 0.5, "high": 0.5, "units": 1}
+
+
+def test_engine_is_opened_as_asked(bench: Bench) -> None:
+    """The engine gets the model, the sampling settings and the device."""
+    bench.run(hardware={"device": "cpu"})
+    (spec,) = bench.opened
+    assert (spec.policy, spec.label, spec.hardware.device) == ("a-model", "a-model", "cpu")
+    assert spec.generation.script == str(bench.folder / "script.jsonl")

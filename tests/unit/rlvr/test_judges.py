@@ -1,0 +1,89 @@
+"""From settings to a verifier, or to a message that names what is wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from halo_forge.config.sections import VerifierSettings
+from halo_forge.core.errors import UserError
+from halo_forge.rlvr.judges import make_verifier
+from tests.unit.core.fakes import FakeVerifier, plug_in
+
+
+@pytest.fixture(autouse=True)
+def _fake_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    plug_in(monkeypatch, "verifiers", "fake", FakeVerifier)
+
+
+def _settings(**fields: object) -> VerifierSettings:
+    return VerifierSettings(type="fake", **fields)
+
+
+def test_settings_become_arguments() -> None:
+    """Settings of the same name, and options, reach the constructor."""
+    verifier = make_verifier(_settings(timeout=7, max_workers=3, options={"bonus": 0.25}))
+    assert isinstance(verifier, FakeVerifier)
+    assert (verifier.timeout, verifier.max_workers, verifier.bonus) == (7, 3, 0.25)
+
+
+def test_defaults_of_settings_ask_for_nothing() -> None:
+    """A verifier that knows none of the other settings can be made with their defaults."""
+    assert make_verifier(_settings()).max_workers >= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("run_timeout", 6),
+        ("language", "cpp"),
+        ("warn_as_error", True),
+        ("run_after_compile", False),
+    ],
+)
+def test_setting_without_meaning_is_refused_by_name(name: str, value: object) -> None:
+    """A setting that the verifier does not take is named, not dropped in silence."""
+    with pytest.raises(UserError, match=f"verifier.{name}: means nothing to verifier 'fake'"):
+        make_verifier(_settings(**{name: value}))
+
+
+def test_unknown_option_is_refused_with_the_known_ones() -> None:
+    """An option that the constructor lacks is named, with those it takes."""
+    with pytest.raises(UserError, match=r"verifier\.options\.bonsu: unknown") as caught:
+        make_verifier(_settings(options={"bonsu": 0.25}))
+    assert "bonus, max_workers, score_hidden, timeout" in str(caught.value)
+
+
+def test_value_that_the_verifier_refuses() -> None:
+    """What the constructor says about a value is passed on as the user's to mend."""
+    with pytest.raises(UserError, match="verifier 'fake': bonus must not be negative, got -1"):
+        make_verifier(_settings(options={"bonus": -1}))
+
+
+def test_unknown_verifier_lists_names_and_the_nearest() -> None:
+    """A misspelled name gets the nearest and all that are registered, plug-ins too."""
+    with pytest.raises(UserError, match="unknown verifier 'execuiton'") as caught:
+        make_verifier(VerifierSettings(type="execuiton"))
+    assert "Did you mean 'execution'?" in str(caught.value)
+    assert "execution, fake, gcc" in str(caught.value)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_hidden_tests_are_scored_on_request(wanted: bool) -> None:
+    """Hidden tests are switched on for those who ask, where the verifier can."""
+    verifier = make_verifier(_settings(), score_hidden=wanted)
+    assert isinstance(verifier, FakeVerifier)
+    assert verifier.score_hidden is wanted
+
+
+class _Plain(FakeVerifier):
+    """A verifier that takes nothing at all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+
+def test_verifier_without_hidden_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A verifier that knows no hidden tests is made all the same."""
+    plug_in(monkeypatch, "verifiers", "plain", _Plain)
+    verifier = make_verifier(VerifierSettings(type="plain"), score_hidden=True)
+    assert isinstance(verifier, _Plain)

@@ -1,0 +1,139 @@
+"""Intervals that cover, p-values that equal the definition."""
+
+from __future__ import annotations
+
+import itertools
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from halo_forge.stats import Estimate, Paired, bootstrap_mean, paired_difference
+
+# Rates as prompts give them: tenths, whose differences are not exact in floating point.
+_tenths = st.integers(0, 10)
+_pairs = st.lists(st.tuples(_tenths, _tenths), min_size=1, max_size=9)
+
+
+def _p_by_enumeration(pairs: list[tuple[int, int]]) -> Fraction:
+    """Return the share of sign patterns whose sum is at least as far from 0, in whole numbers."""
+    moved = [after - before for before, after in pairs if after != before]
+    sums = [
+        abs(sum(s * d for s, d in zip(signs, moved, strict=True)))
+        for signs in itertools.product((1, -1), repeat=len(moved))
+    ]
+    return Fraction(sum(value >= abs(sum(moved)) for value in sums), len(sums))
+
+
+def _split(pairs: list[tuple[int, int]]) -> tuple[list[float], list[float]]:
+    return [before / 10 for before, _ in pairs], [after / 10 for _, after in pairs]
+
+
+def test_interval_covers_the_truth() -> None:
+    """Of 120 intervals for a known rate, close to 95 % hold it."""
+    rng = np.random.default_rng(7)
+    covered = 0
+    for trial in range(120):
+        estimate = bootstrap_mean(list(rng.binomial(1, 0.4, 40).astype(float)), trial)
+        covered += estimate.low <= 0.4 <= estimate.high
+    assert 0.89 <= covered / 120 <= 0.99
+
+
+def test_interval_is_that_of_95_percent() -> None:
+    """For many prompts the width is that of the normal approximation, 2 x 1.96 standard errors."""
+    estimate = bootstrap_mean([0.0, 1.0] * 200)
+    width = 2 * 1.96 * 0.5 / 20
+    assert estimate.high - estimate.low == pytest.approx(width, rel=0.06)
+
+
+def test_interval_narrows_with_prompts() -> None:
+    """Four times the prompts halve the interval."""
+    few, many = bootstrap_mean([0.0, 1.0] * 20), bootstrap_mean([0.0, 1.0] * 80)
+    assert (many.high - many.low) / (few.high - few.low) == pytest.approx(0.5, abs=0.06)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.integers(0, 2**63 - 1))
+def test_interval_is_deterministic_and_ordered(values: list[float], seed: int) -> None:
+    """The same seed gives the same interval; it lies within the values and around the mean."""
+    estimate = bootstrap_mean(values, seed)
+    assert estimate == bootstrap_mean(values, seed)
+    slack = 1e-12
+    assert min(values) - slack <= estimate.low <= estimate.high <= max(values) + slack
+    assert estimate.mean == pytest.approx(sum(values) / len(values))
+    assert estimate.units == len(values)
+
+
+def test_seed_changes_the_resamples() -> None:
+    """Another seed draws other resamples."""
+    values = [n**2 / 900 for n in range(30)]
+    assert len({bootstrap_mean(values, seed).low for seed in range(8)}) > 1
+
+
+def test_equal_values_have_no_spread() -> None:
+    """Where all prompts agree the interval is a point."""
+    assert bootstrap_mean([0.25] * 6) == Estimate(0.25, 0.25, 0.25, 6)
+
+
+@settings(max_examples=80, deadline=None)
+@given(_pairs)
+def test_p_value_equals_enumeration(pairs: list[tuple[int, int]]) -> None:
+    """The exact p-value is that of all sign patterns, rounding errors notwithstanding."""
+    assert paired_difference(*_split(pairs)).p_value == pytest.approx(
+        float(_p_by_enumeration(pairs)), abs=1e-12
+    )
+
+
+@pytest.mark.parametrize("moved", [16, 17])
+def test_p_value_on_both_sides_of_the_exact_limit(moved: int) -> None:
+    """With 16 prompts that moved the p-value is exact, with 17 a close estimate."""
+    rng = np.random.default_rng(moved)
+    steps = rng.choice([-3, -2, -1, 1, 2, 3, 4], moved)
+    signs = 1 - 2 * ((np.arange(2**moved)[:, None] >> np.arange(moved)) & 1)
+    exact = (np.abs(signs @ steps) >= abs(steps.sum())).mean()
+    found = paired_difference([0.0] * moved, list(steps / 10)).p_value
+    assert found == pytest.approx(exact, abs=1e-12 if moved == 16 else 0.02)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(_tenths, _tenths), min_size=1, max_size=24))
+def test_p_value_is_symmetric_and_never_zero(pairs: list[tuple[int, int]]) -> None:
+    """Swapping before and after mirrors the difference and leaves the p-value."""
+    before, after = _split(pairs)
+    there, back = paired_difference(before, after), paired_difference(after, before)
+    assert there.p_value == back.p_value
+    assert 0 < there.p_value <= 1
+    assert there.difference.mean == pytest.approx(-back.difference.mean)
+    assert there.difference.low == pytest.approx(-back.difference.high)
+
+
+@pytest.mark.parametrize(("prompts", "p"), [(4, 2 / 16), (16, 2 / 2**16), (40, 1 / 10_001)])
+def test_p_value_of_a_clean_sweep(prompts: int, p: float) -> None:
+    """When every prompt improves, p is the smallest that the test can give, not 0."""
+    assert paired_difference([0.0] * prompts, [1.0] * prompts).p_value == pytest.approx(p)
+
+
+def test_prompts_that_did_not_move_do_not_count() -> None:
+    """Ties carry no evidence: with them alone p is 1, and they leave it as it is."""
+    assert paired_difference([0.5] * 30, [0.5] * 30).p_value == 1.0
+    few = paired_difference([0.0] * 5, [1.0] * 5).p_value
+    assert paired_difference([0.0] * 5 + [0.5] * 30, [1.0] * 5 + [0.5] * 30).p_value == few
+
+
+def test_empty_and_unequal_are_refused() -> None:
+    """No values and lists of different lengths are named as what they are."""
+    with pytest.raises(ValueError, match="at least one value"):
+        bootstrap_mean([])
+    with pytest.raises(ValueError, match="at least one value"):
+        paired_difference([], [])
+    with pytest.raises(ValueError, match="length: 2 and 1"):
+        paired_difference([0.1, 0.2], [0.1])
+
+
+def test_shown_with_their_intervals() -> None:
+    """What people read carries interval, sign and p-value."""
+    estimate = Estimate(0.25, -0.125, 0.5, 4)
+    assert str(estimate) == "0.250 [-0.125, 0.500]"
+    assert str(Paired(estimate, 0.03125)) == "+0.250 [-0.125, +0.500], p = 0.0312"
