@@ -23,6 +23,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     path = Path("models/raft")
     (path / "cycle_1_final").mkdir(parents=True)
+    (path / "cycle_1_final" / "adapter_config.json").touch()
     (path / "run.json").write_text('{"guarded": {"seed": 1}}', "utf-8")
     (path / "config.yaml").write_text(
         "model: {name: m}\nverifier: {type: gcc}\nraft: {num_cycles: 3}\n", "utf-8"

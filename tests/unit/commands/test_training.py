@@ -38,6 +38,7 @@ class Trainer:
             raise KeyboardInterrupt
         folder = self.fork or Path(self.config.output_dir)
         (folder / "cycle_1_final").mkdir(parents=True)
+        (folder / "cycle_1_final" / "adapter_config.json").touch()
         (folder / "run.json").write_text('{"guarded": {}}', "utf-8")
         (folder / "config.yaml").write_text(dump_yaml(self.config), "utf-8")
         before = {"samples": 160, "compile_rate": LOW, "pass_rate": LOW}

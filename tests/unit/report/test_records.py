@@ -44,6 +44,7 @@ def test_reads_what_is_done_and_owed(tmp_path: Path) -> None:
     )
 
     (path / "cycle_1_final").mkdir()
+    (path / "cycle_1_final" / "adapter_config.json").touch()
 
     run = read_run(path)
 

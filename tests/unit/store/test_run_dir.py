@@ -226,3 +226,15 @@ def test_file_names_of_the_contract(tmp_path: Path) -> None:
         "tensorboard",
         "logs",
     ]
+
+
+def test_an_empty_folder_is_no_checkpoint(tmp_path: Path) -> None:
+    """Cycles are complete up to the first whose checkpoint is missing or empty."""
+    run = RunDir(tmp_path)
+    for cycle in (1, 2, 4):
+        run.checkpoint_path(cycle).mkdir()
+    assert run.last_complete == 0
+    for cycle in (1, 2, 4):
+        (run.checkpoint_path(cycle) / "adapter_config.json").touch()
+    assert run.last_complete == 2
+    assert not run.is_complete(3)
