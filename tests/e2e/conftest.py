@@ -93,6 +93,8 @@ class Attempt:
                 env={
                     **os.environ,
                     "HF_HUB_OFFLINE": "1",
+                    # Waiting threads that spin starve a busy machine.
+                    "OMP_WAIT_POLICY": "PASSIVE",
                     "TMPDIR": str(temporary),
                     "COLUMNS": "200",
                 },

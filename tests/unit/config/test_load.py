@@ -184,9 +184,15 @@ def test_unread_file_is_named() -> None:
 def test_rule_over_several_settings() -> None:
     """What no single line is to blame for is told without one."""
     with pytest.raises(ConfigError) as caught:
-        load_config(BenchmarkConfig, [], {"samples": 4})
+        load_config(BenchmarkConfig, [], {"samples": 4, "k": "1,5"})
 
     assert caught.value.problems == ("k = 5 needs at least 5 samples a prompt, samples is 4",)
+
+
+def test_default_budgets_shrink_with_the_samples() -> None:
+    """A k that was not asked for is left out when the samples cannot estimate it."""
+    assert load_config(BenchmarkConfig, [], {"samples": 4}).value.budgets == (1,)
+    assert load_config(BenchmarkConfig, [], {"samples": 10}).value.budgets == (1, 5, 10)
 
 
 def test_flag_without_a_name() -> None:

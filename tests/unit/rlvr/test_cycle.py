@@ -39,7 +39,7 @@ ANSWERS = {
 TRAIN = tuple(make_prompt(name) for name in ("t1", "t2", "t3"))
 HELDOUT = tuple(make_prompt(name) for name in ("h1", "h2"))
 
-# /work/shared/spec/contract.md, section 3, and the held-out rate beside it
+# what a record of raft_statistics.json promises to hold, and the held-out rate beside it
 CONTRACT = {
     "cycle",
     "elapsed_minutes",

@@ -27,7 +27,7 @@ _jobs = st.builds(
     st.dictionaries(_names, st.binary(max_size=50), max_size=3),
     st.none() | _steps,
     st.lists(_steps, max_size=3).map(tuple),
-    st.booleans(),
+    st.frozensets(st.sampled_from(Status)),
 )
 _outcomes = st.builds(
     Outcome,
