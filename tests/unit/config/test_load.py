@@ -184,7 +184,7 @@ def test_unread_file_is_named() -> None:
 def test_rule_over_several_settings() -> None:
     """What no single line is to blame for is told without one."""
     with pytest.raises(ConfigError) as caught:
-        load_config(BenchmarkConfig, [], {"samples": 4, "k": "1,5"})
+        load_config(BenchmarkConfig, [], {"samples": 4, "k": (1, 5)})
 
     assert caught.value.problems == ("k = 5 needs at least 5 samples a prompt, samples is 4",)
 
