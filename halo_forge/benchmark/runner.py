@@ -16,11 +16,10 @@ import orjson
 from halo_forge.benchmark.pass_at_k import estimate_pass_at_k
 from halo_forge.config.benchmark import BenchmarkConfig
 from halo_forge.config.load import dump_yaml
-from halo_forge.core import registry
 from halo_forge.core.identity import derive_seed
 from halo_forge.core.types import Prompt, Verdict, VerifyResult
 from halo_forge.data.prompts import load_prompts, prompts_digest
-from halo_forge.engines.base import Engine, EngineSpec
+from halo_forge.engines.base import Engine, EngineSpec, open_engine
 from halo_forge.rlvr.judges import make_verifier
 from halo_forge.rlvr.rollout import Plan, Rollout, collect
 from halo_forge.rlvr.statistics import compiled
@@ -100,7 +99,7 @@ def run_benchmark(config: BenchmarkConfig, observer: Observer) -> BenchmarkResul
 
 
 def _open_engine(config: BenchmarkConfig) -> Engine:
-    engine: Engine = registry.load("engines", config.generation.engine)(
+    return open_engine(
         EngineSpec(
             policy=config.model.name,
             generation=config.generation,
@@ -109,7 +108,6 @@ def _open_engine(config: BenchmarkConfig) -> Engine:
             label=config.model.name,
         )
     )
-    return engine
 
 
 def _result(

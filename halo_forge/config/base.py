@@ -28,6 +28,14 @@ class Section(BaseModel):
     TWINS: ClassVar[dict[str, str]] = {}
     """Top-level spellings that files may use, and the dotted key each stands for."""
 
+    NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset()
+    """Settings that may change between attempts: they cannot change a result."""
+
+    def guarded(self) -> dict[str, Any]:
+        """Return the settings that every attempt at the same work must share, by dotted key."""
+        flat = flatten(self.model_dump(mode="json"))
+        return {key: value for key, value in flat.items() if key not in self.NOT_IN_DIGEST}
+
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Turn nested mappings into one level of dotted keys: ``{"raft.num_cycles": 3}``."""

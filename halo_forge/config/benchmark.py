@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from halo_forge.config.base import PositiveInt, Section, flatten
+from halo_forge.config.base import PositiveInt, Section
 from halo_forge.config.sections import (
     GenerationSettings,
     HardwareSettings,
@@ -72,8 +72,3 @@ class BenchmarkConfig(Section):
     def budgets(self) -> tuple[int, ...]:
         """Every k that the samples can estimate."""
         return tuple(k for k in self.k if k <= self.samples)
-
-    def guarded(self) -> dict[str, Any]:
-        """Return the settings that a resumed benchmark must share, as dotted keys."""
-        flat = flatten(self.model_dump(mode="json"))
-        return {key: value for key, value in flat.items() if key not in self.NOT_IN_DIGEST}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from halo_forge.config.base import Fraction, NonNegative, Positive, PositiveInt, Section, flatten
+from halo_forge.config.base import Fraction, NonNegative, Positive, PositiveInt, Section
 from halo_forge.config.sections import (
     GenerationSettings,
     HardwareSettings,
@@ -144,8 +144,3 @@ class RaftConfig(Section):
         "base_model": "model.name",
     }
     """Top-level spellings that older files use, and the key each stands for."""
-
-    def guarded(self) -> dict[str, Any]:
-        """Return the settings that a resumed run must share, as dotted keys."""
-        flat = flatten(self.model_dump(mode="json"))
-        return {key: value for key, value in flat.items() if key not in self.NOT_IN_DIGEST}

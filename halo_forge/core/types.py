@@ -191,14 +191,12 @@ class TrainingExample:
         id: The sample's id.
         input_ids: Prompt and completion token ids.
         completion_start: Index of the first completion token; everything before carries no loss.
-        weight: Multiplier of this example's loss.
         logprobs: Behaviour log-probabilities of the completion tokens (raft++ and diagnostics).
     """
 
     id: str
     input_ids: tuple[int, ...]
     completion_start: int
-    weight: float = 1.0
     logprobs: tuple[float, ...] = ()
 
     @property

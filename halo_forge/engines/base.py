@@ -8,10 +8,11 @@ from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
 from halo_forge.config.sections import GenerationSettings, HardwareSettings
+from halo_forge.core import registry
 from halo_forge.core.identity import derive_seed
 from halo_forge.core.types import Prompt, Sample
 
-__all__ = ["Engine", "EngineSpec", "Request", "request_seed"]
+__all__ = ["Engine", "EngineSpec", "Request", "open_engine", "request_seed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,16 @@ class Engine(Protocol):
             seed: Seed of this pass; each sample derives its own from it.
         """
         ...
+
+
+def open_engine(spec: EngineSpec) -> Engine:
+    """Return the registered engine that ``spec.generation.engine`` names, not yet entered.
+
+    Raises:
+        UserError: If there is no such engine, or its settings are wrong.
+    """
+    engine: Engine = registry.load("engines", spec.generation.engine)(spec)
+    return engine
 
 
 def request_seed(seed: int, prompt: Prompt, index: int) -> int:

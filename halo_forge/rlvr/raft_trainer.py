@@ -17,7 +17,7 @@ from halo_forge.core import registry
 from halo_forge.core.errors import UserError
 from halo_forge.core.types import Prompt
 from halo_forge.data.prompts import load_prompts, prompts_digest, write_prompts
-from halo_forge.engines.base import Engine, EngineSpec
+from halo_forge.engines.base import Engine, EngineSpec, open_engine
 from halo_forge.rlvr.cycle import Collaborators, run_cycles
 from halo_forge.rlvr.judges import make_verifier
 from halo_forge.rlvr.verifiers.base import Verifier
@@ -89,7 +89,7 @@ class RAFTTrainer:
 
     def _open_engine(self, policy: str, label: str) -> Engine:
         config = self._config
-        engine: Engine = registry.load("engines", config.generation.engine)(
+        return open_engine(
             EngineSpec(
                 policy=policy,
                 generation=config.generation,
@@ -98,7 +98,6 @@ class RAFTTrainer:
                 label=label,
             )
         )
-        return engine
 
     def _check_names(self) -> None:
         """Find a wrong name before there is a run directory rather than after an hour."""

@@ -113,4 +113,3 @@ def test_loss_is_on_the_completion_and_its_end_token_only() -> None:
     assert example.input_ids == (9, 8, 7, 5, 9, 2)
     assert example.labels == [-100, -100, -100, 5, 9, 2]
     assert example.logprobs == (-1.0, -0.5, 0.0)
-    assert example.weight == 1.0
