@@ -44,7 +44,7 @@ def command() -> None:
 def validate(
     file: str, against: str | None, gold: bool, preview: int | None, as_json: bool, quiet: bool
 ) -> None:
-    r"""Check the prompts in FILE, a JSONL file or builtin:LANGUAGE/SPLIT.
+    """Check the prompts in FILE, a JSONL file or builtin:LANGUAGE/SPLIT.
 
     Every bad line is reported with its number, and so are repeated and nearly repeated prompts
     and tests that can tell little. Exit code 0: no errors, warnings at most; 1: errors; 2: FILE
@@ -53,7 +53,7 @@ def validate(
     \b
     Example:
       halo-forge data validate prompts.jsonl --against builtin:cpp/heldout --gold
-    """
+    """  # noqa: D301 - click reads the \b
     scan = scan_prompts(file)
     report = check_prompts(scan)
     if against is not None:
