@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -12,6 +11,7 @@ from halo_forge.sandbox.base import Sandbox
 from halo_forge.sandbox.client import BrokerSandbox
 from halo_forge.sandbox.policy import GUARANTEES, Guarantee, Level
 from halo_forge.sandbox.proof import prove
+from halo_forge.utils.hardware import available_cores
 
 __all__ = ["CONFINED", "UNSAFE", "Finding", "open_backend", "open_sandbox", "probe"]
 
@@ -45,13 +45,6 @@ class Finding(NamedTuple):
     guarantees: tuple[Guarantee, ...]
 
 
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def open_backend(
     backend: str, *, workers: int | None = None, background: bool = True
 ) -> BrokerSandbox:
@@ -62,7 +55,7 @@ def open_backend(
     """
     if backend != UNSAFE and sys.platform != "linux":
         raise SandboxFault(f"the backend {backend!r} needs Linux, and this is {sys.platform}")
-    count = workers if workers is not None else _cores()
+    count = workers if workers is not None else available_cores()
     sandbox = BrokerSandbox(backend, workers=max(1, count), background=background)
     try:
         sandbox.prove(prove(sandbox))

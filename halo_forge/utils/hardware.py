@@ -26,6 +26,7 @@ __all__ = [
     "Gpu",
     "Hardware",
     "Memory",
+    "available_cores",
     "cpu_has_bf16",
     "describe",
     "disk_free",
@@ -108,6 +109,22 @@ def probe(root: Path = _ROOT) -> Hardware:
     return Hardware(_cpu(root), memory, (*_amd(root, memory.total), *_nvidia(root)))
 
 
+def available_cores(root: Path = _ROOT) -> int:
+    """Return how many cores this process may use, by affinity and control group; at least 1."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    for group in _control_groups(root, "cpu"):
+        # Version 2 has both in one file; "max" and version 1's -1 mean no limit.
+        quota, _, period = _text(group / "cpu.max").partition(" ")
+        quota = quota or _text(group / "cpu.cfs_quota_us")
+        period = period or _text(group / "cpu.cfs_period_us")
+        if quota.isdigit() and period.isdigit():
+            cores = min(cores, math.ceil(int(quota) / int(period)))
+    return max(1, cores)
+
+
 def cpu_has_bf16(root: Path = _ROOT) -> bool:
     """Tell whether the processor computes in bfloat16 rather than emulating it."""
     return bool(_flags(root) & _BF16_FLAGS)
@@ -184,26 +201,11 @@ def _cpu(root: Path) -> Cpu:
     flags = _flags(root)
     return Cpu(
         model=next(names, "") or platform.processor() or platform.machine(),
-        cores=_cores(root),
+        cores=available_cores(root),
         avx512="avx512f" in flags,
         amx="amx_tile" in flags,
         bf16=bool(flags & _BF16_FLAGS),
     )
-
-
-def _cores(root: Path) -> int:
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    for group in _control_groups(root, "cpu"):
-        # Version 2 has both in one file; "max" and version 1's -1 mean no limit.
-        quota, _, period = _text(group / "cpu.max").partition(" ")
-        quota = quota or _text(group / "cpu.cfs_quota_us")
-        period = period or _text(group / "cpu.cfs_period_us")
-        if quota.isdigit() and period.isdigit():
-            cores = min(cores, math.ceil(int(quota) / int(period)))
-    return max(1, cores)
 
 
 def _control_groups(root: Path, controller: str) -> Iterator[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from enum import Enum
@@ -13,6 +12,7 @@ from halo_forge.core.identity import content_id
 from halo_forge.core.types import Message, Prompt, Sample, VerifyResult
 from halo_forge.rlvr.verifiers.batch import FaultRecord, verify_each
 from halo_forge.rlvr.verifiers.extract import extract_code
+from halo_forge.utils.hardware import available_cores
 
 __all__ = ["RewardLevel", "Verifier"]
 
@@ -47,7 +47,7 @@ class Verifier(ABC):
     def __init__(self, max_workers: int | None = None) -> None:
         if max_workers is not None and max_workers < 1:
             raise ValueError(f"max_workers must be at least 1, got {max_workers}")
-        self.max_workers = max_workers or _cores()
+        self.max_workers = max_workers or available_cores()
 
     @abstractmethod
     def verify(self, code: str) -> VerifyResult:
@@ -119,12 +119,6 @@ class Verifier(ABC):
     ) -> None:
         """Call `cleanup`."""
         self.cleanup()
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _as_prompt(prompt: Prompt | str) -> Prompt:
