@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from halo_forge.utils.typing import override
 
-__all__ = ["Estimate", "Paired", "bootstrap_mean", "paired_difference"]
+__all__ = ["Estimate", "Paired", "bootstrap_rate", "paired_difference"]
 
 _RESAMPLES = 10_000
 _EXACT_LIMIT = 16
@@ -23,8 +23,8 @@ class Estimate:
 
     Attributes:
         mean: Mean over the units (prompts, not samples).
-        low: 2.5 % quantile of the bootstrap distribution.
-        high: 97.5 % quantile.
+        low: Lower end.
+        high: Upper end.
         units: How many units.
     """
 
@@ -57,22 +57,27 @@ class Paired:
         )
 
 
-def bootstrap_mean(values: Sequence[float], seed: int = 0) -> Estimate:
+def bootstrap_rate(values: Sequence[float], seed: int = 0) -> Estimate:
     """Return the mean of per-prompt rates with its percentile bootstrap interval.
 
     Prompts are resampled, not samples: answers to one prompt are not independent (Efron 1979;
-    Miller 2024, arXiv:2411.00640, section 2.2 on clustered questions).
+    Miller 2024, arXiv:2411.00640, section 2.2 on clustered questions). When every rate is 0, or
+    every one is 1, resampling would know no doubt: the interval is then the exact one of as many
+    prompts without an exception (Clopper and Pearson 1934).
+
+    Args:
+        values: Rates from 0 to 1.
+        seed: Of the resampling.
 
     Raises:
         ValueError: If ``values`` is empty.
     """
-    if not values:
-        raise ValueError("an interval needs at least one value")
-    data = np.asarray(values, dtype=np.float64)
-    rng = np.random.default_rng(seed)
-    means = data[rng.integers(0, len(data), (_RESAMPLES, len(data)))].mean(axis=1)
-    low, high = np.quantile(means, (0.025, 0.975))
-    return Estimate(float(data.mean()), float(low), float(high), len(data))
+    estimate = _bootstrap(values, seed)
+    if estimate.low == estimate.high == 0:
+        return replace(estimate, high=_unseen(estimate.units))
+    if estimate.low == estimate.high == 1:
+        return replace(estimate, low=1 - _unseen(estimate.units))
+    return estimate
 
 
 def paired_difference(before: Sequence[float], after: Sequence[float], seed: int = 0) -> Paired:
@@ -81,7 +86,13 @@ def paired_difference(before: Sequence[float], after: Sequence[float], seed: int
     The p-value is that of the sign-flip permutation test (Fisher 1935): how often a difference
     at least as large arises when each prompt's two conditions are swapped at random. Exact up to
     16 prompts that differ, else from 10,000 random flips with the +1 correction (Phipson and
-    Smyth 2010), so it is never 0.
+    Smyth 2010), so it is never 0. When no prompt differs, the interval is the exact one for the
+    share of prompts that would (Clopper and Pearson 1934), to either side.
+
+    Args:
+        before: Rates from 0 to 1.
+        after: Rates of the same prompts, in the same order.
+        seed: Of resampling and flips.
 
     Raises:
         ValueError: If the lengths differ or are 0.
@@ -89,9 +100,27 @@ def paired_difference(before: Sequence[float], after: Sequence[float], seed: int
     if len(before) != len(after):
         raise ValueError(f"paired values differ in length: {len(before)} and {len(after)}")
     differences = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
-    estimate = bootstrap_mean(list(differences), seed)
+    estimate = _bootstrap(differences, seed)
     moved = differences[differences != 0]
-    return Paired(estimate, _sign_flip(moved, seed) if len(moved) else 1.0)
+    if not len(moved):
+        bound = _unseen(estimate.units)
+        return Paired(replace(estimate, low=-bound, high=bound), 1.0)
+    return Paired(estimate, _sign_flip(moved, seed))
+
+
+def _bootstrap(values: Sequence[float] | npt.NDArray[np.float64], seed: int) -> Estimate:
+    if not len(values):
+        raise ValueError("an interval needs at least one value")
+    data = np.asarray(values, dtype=np.float64)
+    rng = np.random.default_rng(seed)
+    means = data[rng.integers(0, len(data), (_RESAMPLES, len(data)))].mean(axis=1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return Estimate(float(data.mean()), float(low), float(high), len(data))
+
+
+def _unseen(units: int) -> float:
+    """Return how common something may be that none of ``units`` showed (97.5 %, one side)."""
+    return 1 - float(0.025 ** (1 / units))
 
 
 def _sign_flip(moved: npt.NDArray[np.float64], seed: int) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from halo_forge.stats import Estimate, bootstrap_mean
+from halo_forge.stats import Estimate, bootstrap_rate
 
 __all__ = ["estimate_pass_at_k", "pass_at_k"]
 
@@ -50,4 +50,4 @@ def estimate_pass_at_k(counts: Sequence[int], n: int, k: int, seed: int = 0) -> 
     Raises:
         ValueError: If a count, n or k is out of bounds, or there is no problem.
     """
-    return bootstrap_mean([pass_at_k(n, c, k) for c in counts], seed)
+    return bootstrap_rate([pass_at_k(n, c, k) for c in counts], seed)

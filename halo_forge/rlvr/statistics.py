@@ -10,7 +10,7 @@ from typing import Any
 
 from halo_forge.core.types import Verdict, VerifyResult
 from halo_forge.rlvr.verifiers.base import RewardLevel
-from halo_forge.stats import bootstrap_mean, paired_difference
+from halo_forge.stats import bootstrap_rate, paired_difference
 
 __all__ = ["RATES", "compiled", "cycle_record", "heldout_record", "hidden_passed", "metrics"]
 
@@ -112,7 +112,7 @@ def heldout_record(
         if rate is hidden_passed and not hidden:
             continue
         now = _prompt_rates(verdicts, rate)
-        record[name] = asdict(bootstrap_mean(list(now.values()), seed))
+        record[name] = asdict(bootstrap_rate(list(now.values()), seed))
         if baseline is not None:
             before = _prompt_rates(baseline, rate)
             pair = paired_difference([before[k] for k in now], list(now.values()), seed)

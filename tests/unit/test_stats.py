@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from halo_forge.stats import Estimate, Paired, bootstrap_mean, paired_difference
+from halo_forge.stats import Estimate, Paired, bootstrap_rate, paired_difference
 
 # Rates as prompts give them: tenths, whose differences are not exact in floating point.
 _tenths = st.integers(0, 10)
@@ -36,32 +36,34 @@ def test_interval_covers_the_truth() -> None:
     rng = np.random.default_rng(7)
     covered = 0
     for trial in range(120):
-        estimate = bootstrap_mean(list(rng.binomial(1, 0.4, 40).astype(float)), trial)
+        estimate = bootstrap_rate(list(rng.binomial(1, 0.4, 40).astype(float)), trial)
         covered += estimate.low <= 0.4 <= estimate.high
     assert 0.89 <= covered / 120 <= 0.99
 
 
 def test_interval_is_that_of_95_percent() -> None:
     """For many prompts the width is that of the normal approximation, 2 x 1.96 standard errors."""
-    estimate = bootstrap_mean([0.0, 1.0] * 200)
+    estimate = bootstrap_rate([0.0, 1.0] * 200)
     width = 2 * 1.96 * 0.5 / 20
     assert estimate.high - estimate.low == pytest.approx(width, rel=0.06)
 
 
 def test_interval_narrows_with_prompts() -> None:
     """Four times the prompts halve the interval."""
-    few, many = bootstrap_mean([0.0, 1.0] * 20), bootstrap_mean([0.0, 1.0] * 80)
+    few, many = bootstrap_rate([0.0, 1.0] * 20), bootstrap_rate([0.0, 1.0] * 80)
     assert (many.high - many.low) / (few.high - few.low) == pytest.approx(0.5, abs=0.06)
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.integers(0, 2**63 - 1))
 def test_interval_is_deterministic_and_ordered(values: list[float], seed: int) -> None:
-    """The same seed gives the same interval; it lies within the values and around the mean."""
-    estimate = bootstrap_mean(values, seed)
-    assert estimate == bootstrap_mean(values, seed)
+    """The same seed gives the same interval; it lies within the values, unless all are 0 or 1."""
+    estimate = bootstrap_rate(values, seed)
+    assert estimate == bootstrap_rate(values, seed)
     slack = 1e-12
-    assert min(values) - slack <= estimate.low <= estimate.high <= max(values) + slack
+    lowest = 0 if min(values) == 1 else min(values)
+    highest = 1 if max(values) == 0 else max(values)
+    assert lowest - slack <= estimate.low <= estimate.high <= highest + slack
     assert estimate.mean == pytest.approx(sum(values) / len(values))
     assert estimate.units == len(values)
 
@@ -69,12 +71,24 @@ def test_interval_is_deterministic_and_ordered(values: list[float], seed: int) -
 def test_seed_changes_the_resamples() -> None:
     """Another seed draws other resamples."""
     values = [n**2 / 900 for n in range(30)]
-    assert len({bootstrap_mean(values, seed).low for seed in range(8)}) > 1
+    assert len({bootstrap_rate(values, seed).low for seed in range(8)}) > 1
 
 
 def test_equal_values_have_no_spread() -> None:
     """Where all prompts agree the interval is a point."""
-    assert bootstrap_mean([0.25] * 6) == Estimate(0.25, 0.25, 0.25, 6)
+    assert bootstrap_rate([0.25] * 6) == Estimate(0.25, 0.25, 0.25, 6)
+
+
+@pytest.mark.parametrize("prompts", [1, 12, 47])
+def test_what_was_never_seen_may_yet_exist(prompts: int) -> None:
+    """After nothing but failures the interval ends where as many would be a 2.5 % chance."""
+    never, always = bootstrap_rate([0.0] * prompts), bootstrap_rate([1.0] * prompts)
+    assert (never.mean, never.low) == (0.0, 0.0)
+    assert (1 - never.high) ** prompts == pytest.approx(0.025)
+    assert (always.mean, always.high) == (1.0, 1.0)
+    assert always.low == pytest.approx(1 - never.high)
+    unmoved = paired_difference([0.5] * prompts, [0.5] * prompts).difference
+    assert (unmoved.mean, unmoved.low, unmoved.high) == (0.0, -never.high, never.high)
 
 
 @settings(max_examples=80, deadline=None)
@@ -125,7 +139,7 @@ def test_prompts_that_did_not_move_do_not_count() -> None:
 def test_empty_and_unequal_are_refused() -> None:
     """No values and lists of different lengths are named as what they are."""
     with pytest.raises(ValueError, match="at least one value"):
-        bootstrap_mean([])
+        bootstrap_rate([])
     with pytest.raises(ValueError, match="at least one value"):
         paired_difference([], [])
     with pytest.raises(ValueError, match="length: 2 and 1"):
