@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.needs import lacking
 from tests.tiny_model import save_tiny_model
 
 # Set before anything imports torch or tokenizers. More threads than cores make tests slower, and
@@ -59,6 +60,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip, with the reason, what this machine cannot run."""
     for mark in item.iter_markers("toolchain"):
         if shutil.which(mark.args[0]) is None:
-            pytest.skip(f"{mark.args[0]} is not installed")
+            lacking(f"{mark.args[0]} is not installed")
     if item.get_closest_marker("model") and (reason := _why_no_builtin_model()):
-        pytest.skip(f"the built-in model cannot be had: {reason}")
+        lacking(f"the built-in model cannot be had: {reason}")

@@ -16,6 +16,7 @@ from halo_forge.core.errors import SandboxFault
 from halo_forge.sandbox.backends import CONFINED, open_backend
 from halo_forge.sandbox.client import BrokerSandbox
 from halo_forge.sandbox.conformance import run_python
+from tests.needs import lacking
 
 SECRET = "the-secret-of-the-host-5d1c"
 
@@ -89,7 +90,7 @@ def arena(request: pytest.FixtureRequest, host: Host) -> Iterator[Arena]:
     try:
         sandbox = open_backend(request.param, workers=1, background=False)
     except SandboxFault as fault:
-        pytest.skip(str(fault))
+        lacking(str(fault))
     with sandbox:
         arena = Arena(sandbox, host)
         arena.calm = min(arena.processes() for _ in _moments())

@@ -19,6 +19,7 @@ from halo_forge.core.errors import SandboxFault
 from halo_forge.sandbox import Job, JobResult, Limits, Step, python_executable
 from halo_forge.sandbox.backends import CONFINED, open_backend
 from halo_forge.sandbox.client import BrokerSandbox
+from tests.needs import lacking
 
 _OPENER = """
 import sys, threading, time
@@ -75,7 +76,7 @@ def test_killed_trainer_leaves_no_process(backend: str, tmp_path: Path) -> None:
         assert opener.stdout is not None
         line = opener.stdout.readline()
         if not line:
-            pytest.skip(f"{backend} does not work here")
+            lacking(f"{backend} does not work here")
         broker = int(line)
         assert _wait_until(lambda: _sleepers(broker) == 2)
         everyone = [psutil.Process(broker), *_below(broker)]
@@ -90,7 +91,7 @@ def fragile(request: pytest.FixtureRequest) -> Iterator[BrokerSandbox]:
     try:
         sandbox = open_backend(request.param, workers=1, background=False)
     except SandboxFault as fault:
-        pytest.skip(str(fault))
+        lacking(str(fault))
     with sandbox:
         yield sandbox
 

@@ -22,6 +22,7 @@ from halo_forge.rlvr.selection import select
 from halo_forge.store.codec import verdict_from_record
 from halo_forge.store.records import read_records
 from halo_forge.store.run_dir import RunDir
+from tests.needs import lacking
 
 SEED, THRESHOLD, KEEP, SAMPLES = 7, 0.0, 1.0, 4
 PROMPTS = """\
@@ -202,7 +203,7 @@ def journey() -> Callable[[RunDir], Journey]:
 def undisturbed(begin, tmp_path_factory) -> Journey:
     """A run that nobody disturbs, once for all tests."""
     if shutil.which("g++") is None:
-        pytest.skip("g++ is not installed")
+        lacking("g++ is not installed")
     attempt = begin(tmp_path_factory.mktemp("undisturbed") / "run")
     assert attempt.wait() == 0, attempt.said
     return _journey(attempt.run)

@@ -19,7 +19,7 @@ from halo_forge.core.types import Sample, Verdict
 from halo_forge.rlvr.rollout import Plan, collect
 from halo_forge.store.records import Journal, read_records
 from halo_forge.tracking.base import NullObserver
-from tests.unit.core.fakes import FakeEngine, FakeVerifier, make_prompt
+from tests.fakes import FakeEngine, FakeVerifier, make_prompt
 
 Record = dict[str, Any]
 _PROMPTS = tuple(make_prompt(name) for name in "abcd")

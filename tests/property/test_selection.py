@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from halo_forge.core.types import Verdict
 from halo_forge.rlvr.selection import select
-from tests.unit.core.fakes import make_verdict
+from tests.fakes import make_verdict
 
 _LADDER = [0.0, 0.3, 0.5, 0.7, 1.0]
 _rewards = st.sampled_from(_LADDER) | st.floats(0, 1)

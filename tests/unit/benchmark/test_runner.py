@@ -18,7 +18,7 @@ from halo_forge.core.errors import UserError, VerifierFault
 from halo_forge.core.types import Sample
 from halo_forge.engines.base import EngineSpec
 from halo_forge.store.records import read_records
-from tests.unit.core.fakes import (
+from tests.fakes import (
     Diary,
     FakeVerifier,
     Hook,

@@ -9,7 +9,7 @@ import pytest
 
 from halo_forge.core import registry
 from halo_forge.core.errors import UserError
-from tests.unit.core.fakes import FakeVerifier, plug_in
+from tests.fakes import FakeVerifier, plug_in
 
 
 def test_plug_ins_stand_beside_built_ins(monkeypatch: pytest.MonkeyPatch) -> None:

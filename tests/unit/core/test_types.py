@@ -8,7 +8,7 @@ import math
 import pytest
 
 from halo_forge.core.types import Message, Prompt, TrainingExample, Verdict, VerifyResult
-from tests.unit.core.fakes import make_sample
+from tests.fakes import make_sample
 
 
 @pytest.mark.parametrize("reward", [0.0, 0.5, 1.0, 1, 0])

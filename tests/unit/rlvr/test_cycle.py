@@ -19,7 +19,7 @@ from halo_forge.rlvr.cycle import Collaborators, run_cycles
 from halo_forge.store.records import read_records
 from halo_forge.store.run_dir import RunDir
 from halo_forge.tracking.jsonl import JsonlTracker
-from tests.unit.core.fakes import (
+from tests.fakes import (
     Diary,
     FakeLearner,
     FakeVerifier,

@@ -12,7 +12,7 @@ from halo_forge.core.types import Prompt, Sample
 from halo_forge.engines.base import Request
 from halo_forge.rlvr.rollout import Plan, collect, owed
 from halo_forge.store.records import Journal, read_records
-from tests.unit.core.fakes import Diary, FakeEngine, FakeVerifier, Hook, make_prompt, tree
+from tests.fakes import Diary, FakeEngine, FakeVerifier, Hook, make_prompt, tree
 
 _PATIENCE = 300.0
 _PROMPTS = (make_prompt("a"), make_prompt("b"), make_prompt("c"))

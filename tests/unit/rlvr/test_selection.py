@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from halo_forge.rlvr.selection import select, to_example
-from tests.unit.core.fakes import make_sample, make_verdict
+from tests.fakes import make_sample, make_verdict
 
 
 def _kept(verdicts, keep=0.5, threshold=0.5, seed=0) -> list[str]:

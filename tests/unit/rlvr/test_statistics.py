@@ -12,7 +12,7 @@ from halo_forge.rlvr.statistics import (
     hidden_passed,
     metrics,
 )
-from tests.unit.core.fakes import make_verdict
+from tests.fakes import make_verdict
 
 
 def _three_prompts():

@@ -10,6 +10,7 @@ import pytest
 from halo_forge.core.errors import SandboxFault
 from halo_forge.sandbox.backends import open_backend
 from halo_forge.sandbox.client import BrokerSandbox
+from tests.needs import lacking
 
 BACKENDS = ("namespaces", "bwrap", "unsafe")
 
@@ -35,5 +36,5 @@ def _close_all() -> Iterator[None]:
 def sandbox(request: pytest.FixtureRequest) -> BrokerSandbox:
     opened = _open(request.param)
     if isinstance(opened, str):
-        pytest.skip(opened)
+        lacking(opened)
     return opened

@@ -14,6 +14,7 @@ from halo_forge.sandbox import backends, cgroup, open_sandbox, paths, python_exe
 from halo_forge.sandbox.client import BrokerSandbox
 from halo_forge.sandbox.policy import GUARANTEES, Level
 from halo_forge.sandbox.scratch import erase
+from tests.needs import lacking
 
 
 def test_no_private_place_is_visible() -> None:
@@ -105,7 +106,7 @@ def test_requirements_are_met_or_refused() -> None:
         with open_sandbox(workers=1, require=["network", "tree_kill"]) as sandbox:
             levels = {g.name: g.level for g in sandbox.guarantees()}
     except SandboxFault as fault:
-        pytest.skip(str(fault))
+        lacking(str(fault))
     assert tuple(levels) == GUARANTEES
     assert levels["network"] is levels["tree_kill"] is Level.ENFORCED
 

@@ -14,7 +14,7 @@ from halo_forge.store.codec import (
     verdict_from_record,
     verdict_record,
 )
-from tests.unit.core.fakes import make_prompt, make_sample
+from tests.fakes import make_prompt, make_sample
 
 _text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 _tokens = st.lists(st.integers(0, 300_000), max_size=6).map(tuple)

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import pytest
 
+from halo_forge.config.sections import LoraSettings
 from halo_forge.core import registry
 from halo_forge.core.identity import derive_seed
 from halo_forge.core.types import (
@@ -126,6 +127,7 @@ class Offline(ScriptedEngine):
 
     def __init__(self, spec: EngineSpec) -> None:
         super().__init__(replace(spec, policy=""))
+        self.spec = spec
 
 
 class FakeVerifier(Verifier):
@@ -175,6 +177,9 @@ class FakeLearner:
         self._after = after
         self.requests: list[FitRequest] = []
         self.examples: list[list[TrainingExample]] = []
+
+    def check(self, policy: str, lora: LoraSettings, *, trust_remote_code: bool) -> None:
+        """Find nothing wrong."""
 
     def fit(
         self, examples: Sequence[TrainingExample], request: FitRequest, observer: Any
