@@ -82,8 +82,10 @@ def _learn(crew: Collaborators, cycle: int, policy: str) -> None:
     rollout = _answers(crew, cycle, policy)
     kept = _select(crew, cycle, rollout.verdicts)
     report = None if trained else _train(crew, cycle, policy, kept)
-    record = crew.run.update_statistics(cycle, _record(crew.config, cycle, rollout, kept, report))
+    record = _record(crew.config, cycle, rollout, kept, report)
+    # A kill between the two tells the trackers twice, which is better than never.
     _track(crew, cycle, metrics(record))
+    crew.run.update_statistics(cycle, record)
 
 
 def _answers(crew: Collaborators, cycle: int, policy: str) -> Rollout:
@@ -199,9 +201,9 @@ def _measure(
     known = {record["cycle"]: record for record in crew.run.read_statistics()}
     if "heldout" not in known.get(cycle, {}):
         heldout = heldout_record(verdicts, baseline, crew.config.seed)
-        crew.run.update_statistics(cycle, {"heldout": heldout})
         rates = {name: heldout[name]["mean"] for name in RATES if name in heldout}
         _track(crew, cycle, {f"eval/{name}": rate for name, rate in rates.items()})
+        crew.run.update_statistics(cycle, {"heldout": heldout})
         crew.observer.message(
             f"{plan.name}: " + ", ".join(f"{name} {rate:.3f}" for name, rate in rates.items())
         )

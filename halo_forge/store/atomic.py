@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import shutil
 import tempfile
@@ -49,11 +50,15 @@ def sync_directory(path: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Replace ``path`` by ``text``, whole or not at all.
 
+    What an interrupted attempt left behind is removed first.
+
     Raises:
         StoreFault: If the disk refuses.
     """
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        for leftover in _leftovers(path):
+            leftover.unlink(missing_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}{_TEMPORARY}")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -79,7 +84,7 @@ def replace_directory(path: Path) -> Iterator[Path]:
     """
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        for leftover in path.parent.glob(f"{path.name}{_TEMPORARY}*"):
+        for leftover in _leftovers(path):
             shutil.rmtree(leftover, ignore_errors=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{path.name}{_TEMPORARY}"))
         try:
@@ -91,6 +96,11 @@ def replace_directory(path: Path) -> Iterator[Path]:
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
+
+
+def _leftovers(path: Path) -> list[Path]:
+    """Return what a killed process left beside ``path``."""
+    return list(path.parent.glob(f"{glob.escape(path.name)}{_TEMPORARY}*"))
 
 
 def _sync_tree(root: Path) -> None:

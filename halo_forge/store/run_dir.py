@@ -177,13 +177,11 @@ class RunDir:
             raise StoreFault(f"{self.statistics_path}: expected a list of cycles")
         return value
 
-    def update_statistics(self, cycle: int, fields: Mapping[str, Any]) -> dict[str, Any]:
+    def update_statistics(self, cycle: int, fields: Mapping[str, Any]) -> None:
         """Merge ``fields`` into the record of ``cycle``, which is made when absent."""
         records = {record["cycle"]: record for record in self.read_statistics()}
-        record = {"cycle": cycle, **records.get(cycle, {}), **fields}
-        records[cycle] = record
+        records[cycle] = {"cycle": cycle, **records.get(cycle, {}), **fields}
         write_text(self.statistics_path, _pretty([records[n] for n in sorted(records)]))
-        return record
 
     def new_log_dir(self) -> Path:
         """Make the log folder of this attempt and return it."""
@@ -228,5 +226,7 @@ def _read_json(path: Path) -> Any:
         return orjson.loads(path.read_bytes())
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise StoreFault(f"{path}: cannot be read ({error.strerror or error})") from error
     except orjson.JSONDecodeError as error:
         raise StoreFault(f"{path}: damaged ({error})") from error

@@ -84,6 +84,14 @@ def test_leftovers_of_an_interrupted_attempt_go(tmp_path: Path) -> None:
     assert _listing(tmp_path) == ["cycle_11_final.tmp-abc", "cycle_1_final", "cycle_1_final_mine"]
 
 
+def test_half_written_files_go(tmp_path: Path) -> None:
+    """What a killed process left of the same file is removed, that of another file stays."""
+    (tmp_path / "run.json.tmp-abc").write_text("ha")
+    (tmp_path / "a_run.json.tmp-abc").write_text("ha")
+    write_text(tmp_path / "run.json", "whole")
+    assert _listing(tmp_path) == ["a_run.json.tmp-abc", "run.json"]
+
+
 def test_existing_directory_is_not_overwritten(tmp_path: Path) -> None:
     """A directory that is there already keeps its content, and nothing stays beside it."""
     target = tmp_path / "cycle_1_final"

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from halo_forge.core.errors import StoreFault, UserError
 from halo_forge.store import run_dir
 from halo_forge.store.run_dir import RunDir, difference
-from tests.unit.core.fakes import tree
+from tests.fakes import tree
 
 _GUARDED = {"seed": 0, "raft.keep": 0.5, "lora.modules": ["q", "v"], "prompts.content": "abc"}
 
@@ -165,12 +165,7 @@ def test_statistics_merge(tmp_path: Path) -> None:
     assert run.read_statistics() == []
     run.update_statistics(2, {"kept": 5, "faults": 1})
     run.update_statistics(0, {"heldout": {"samples": 4}})
-    assert run.update_statistics(2, {"loss": 0.5, "kept": 6}) == {
-        "cycle": 2,
-        "kept": 6,
-        "faults": 1,
-        "loss": 0.5,
-    }
+    run.update_statistics(2, {"loss": 0.5, "kept": 6})
     assert run.read_statistics() == [
         {"cycle": 0, "heldout": {"samples": 4}},
         {"cycle": 2, "kept": 6, "faults": 1, "loss": 0.5},
@@ -186,6 +181,14 @@ def test_damaged_statistics_are_said(tmp_path: Path, content: str) -> None:
     with pytest.raises(StoreFault, match=r"raft_statistics\.json: "):
         run.update_statistics(1, {"kept": 5})
     assert run.statistics_path.read_text() == content
+
+
+def test_unreadable_statistics_are_said(tmp_path: Path) -> None:
+    """What the system refuses to read is said with the file's name."""
+    run = RunDir(tmp_path)
+    run.statistics_path.mkdir()
+    with pytest.raises(StoreFault, match=r"raft_statistics\.json: cannot be read \(Is a dir"):
+        run.read_statistics()
 
 
 def test_every_attempt_has_its_log_folder(tmp_path: Path) -> None:
