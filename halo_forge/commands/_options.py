@@ -18,6 +18,7 @@ from halo_forge.config.base import Section
 from halo_forge.config.document import parse_value
 from halo_forge.config.fields import default_of, fields_of, plain_type
 from halo_forge.config.load import Resolved, load_config
+from halo_forge.core.errors import ConfigError
 from halo_forge.tracking.base import Observer
 from halo_forge.utils.typing import override
 
@@ -170,6 +171,13 @@ def resolve(
     """
     given: dict[str, tuple[Any, str]] = ctx.meta.get(_GIVEN, {})
     assigned: dict[str, str] = ctx.meta.get(_ASSIGNED, {})
+    twice = [
+        f"--set {key}: {given[known][1]} sets it too; keep one of them"
+        for key in assigned
+        if (known := model.TWINS.get(key, key)) in given
+    ]
+    if twice:
+        raise ConfigError(twice)
     flags = {key: value for key, (value, _) in given.items()}
     names = {key: name for key, (_, name) in given.items()}
     flags |= {key: _read(model, key, text) for key, text in assigned.items()}

@@ -89,6 +89,8 @@ def test_given_flag(arguments: list[str], key: str, value: Any, source: str) -> 
         (["--set", "raft.num_cycle=1"], "--set raft.num_cycle: unknown key; did you mean"),
         (["--set", "training.epochs=x"], "--set training.epochs: must be a whole number"),
         (["--set", "report_to=[x"], "--set report_to:1: "),
+        (["--cycles", "1", "--set", "raft.num_cycles=2"], "--cycles sets it too; keep one"),
+        (["--no-run", "--set", "verifier.run-after-compile=true"], "--no-run sets it too"),
     ],
 )
 def test_wrong_value_names_the_flag(arguments: list[str], said: str) -> None:
