@@ -13,6 +13,7 @@ import torch
 from peft import PeftModel
 from safetensors import SafetensorError
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     PreTrainedModel,
@@ -26,7 +27,15 @@ from halo_forge.models.refs import adapter_base, resolve
 from halo_forge.models.weights import is_adapter, read_json, weight_files
 from halo_forge.utils.hardware import cpu_has_bf16
 
-__all__ = ["Model", "load_model", "load_tokenizer", "pick_device", "pick_dtype", "resolve"]
+__all__ = [
+    "Model",
+    "load_model",
+    "load_skeleton",
+    "load_tokenizer",
+    "pick_device",
+    "pick_dtype",
+    "resolve",
+]
 
 Model = PreTrainedModel | PeftModel
 
@@ -92,18 +101,17 @@ def load_model(  # noqa: PLR0913 - keywords, each a setting of its own
         attn: Attention implementation of transformers.
         trust_remote_code: Run Python code that ships with the model.
         adapter: Folder of an adapter to put on top of ``ref``.
-        trainable: Leave weights (or the adapter's) with gradients and in training mode.
+        trainable: Leave weights (or those of an adapter that is not merged) with gradients and
+            in training mode.
         merge: Fold the adapter into the weights, in float32 before the cast to ``dtype``.
 
     Returns:
         A `PeftModel` when there is an adapter that is not merged, else the plain model.
 
     Raises:
-        UserError: If the reference or the combination of arguments is wrong.
+        UserError: If the reference is wrong, or there is an adapter to put on an adapter.
         ModelFault: If the model cannot be had or loaded.
     """
-    if merge and trainable:
-        raise ValueError("an adapter that is merged cannot be trained")
     folder = resolve(ref)
     if is_adapter(folder):
         if adapter is not None:
@@ -115,11 +123,30 @@ def load_model(  # noqa: PLR0913 - keywords, each a setting of its own
     plain = _load_base(folder, wanted, torch.device(device), attn, trust=trust_remote_code)
     model: Model = plain
     if adapter is not None:
-        adapted = _put_adapter(plain, resolve(adapter), trainable=trainable)
-        model = fold(adapted, dtype) if merge else adapted
-    if not trainable:
-        model.requires_grad_(requires_grad=False)
+        model = _put_adapter(plain, resolve(adapter), trainable=trainable)
+        if merge:
+            model = fold(model, dtype)
+    if merge or not trainable:
+        model.requires_grad_(requires_grad=trainable)
     return model.train(trainable)
+
+
+def load_skeleton(ref: str | Path, *, trust_remote_code: bool = False) -> PreTrainedModel:
+    """Return the model called ``ref``, no adapter, as layers and shapes without values.
+
+    Raises:
+        UserError: If the reference is wrong.
+        ModelFault: If the model cannot be had or loaded.
+    """
+    folder = resolve(ref)
+    with _explained(folder), torch.device("meta"):
+        config = AutoConfig.from_pretrained(
+            folder, trust_remote_code=trust_remote_code, local_files_only=True
+        )
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+            config, trust_remote_code=trust_remote_code
+        )
+    return model
 
 
 def load_tokenizer(ref: str | Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:

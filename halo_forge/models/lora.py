@@ -14,7 +14,22 @@ from halo_forge.config.sections import LoraSettings
 from halo_forge.core.errors import UserError
 from halo_forge.models.quiet import peft_warnings_ignored
 
-__all__ = ["add_lora", "fold", "merged_copy"]
+__all__ = ["add_lora", "check_targets", "fold", "merged_copy"]
+
+
+def check_targets(model: PreTrainedModel, settings: LoraSettings) -> None:
+    """Check that ``model``, with or without values in its weights, has the layers to adapt.
+
+    Raises:
+        UserError: If the architecture has no layer of one of the names, with those it has.
+    """
+    present = _linear_names(model)
+    absent = [name for name in settings.target_modules if name not in present]
+    if absent:
+        raise UserError(
+            f"lora.target_modules: {type(model).__name__} has no linear layer called "
+            f"{', '.join(absent)}. It has: {', '.join(sorted(present))}."
+        )
 
 
 def add_lora(model: PreTrainedModel, settings: LoraSettings, *, seed: int) -> PeftModel:
@@ -28,13 +43,7 @@ def add_lora(model: PreTrainedModel, settings: LoraSettings, *, seed: int) -> Pe
     Raises:
         UserError: If the architecture has no layer of one of the names, with those it has.
     """
-    present = _linear_names(model)
-    absent = [name for name in settings.target_modules if name not in present]
-    if absent:
-        raise UserError(
-            f"lora.target_modules: {type(model).__name__} has no linear layer called "
-            f"{', '.join(absent)}. It has: {', '.join(sorted(present))}."
-        )
+    check_targets(model, settings)
     config = LoraConfig(
         r=settings.r,
         lora_alpha=settings.alpha,

@@ -12,7 +12,7 @@ from halo_forge.rlvr.verifiers.base import Verifier
 
 __all__ = ["make_verifier"]
 
-_NOT_ARGUMENTS = frozenset({"type", "options", "unsafe_no_sandbox"})
+_NOT_ARGUMENTS = frozenset({"type", "options"})
 
 
 def make_verifier(settings: VerifierSettings, *, score_hidden: bool = False) -> Verifier:
@@ -27,17 +27,12 @@ def make_verifier(settings: VerifierSettings, *, score_hidden: bool = False) -> 
 
     Raises:
         UserError: If the type is unknown, or a setting or option means nothing to it.
-        SandboxFault: If programs cannot be confined here.
     """
     kind = registry.load("verifiers", settings.type)
     parameters = inspect.signature(kind).parameters
     arguments = _arguments(settings, parameters)
     if score_hidden and "score_hidden" in parameters:
         arguments["score_hidden"] = True
-    if settings.unsafe_no_sandbox and "sandbox" in parameters:
-        from halo_forge.sandbox import open_sandbox
-
-        arguments["sandbox"] = open_sandbox(workers=settings.max_workers, unsafe=True)
     try:
         verifier: Verifier = kind(**arguments)
     except (TypeError, ValueError) as error:

@@ -21,6 +21,7 @@ from halo_forge.engines.base import Engine, EngineSpec, open_engine
 from halo_forge.rlvr.cycle import Collaborators, run_cycles
 from halo_forge.rlvr.judges import make_verifier
 from halo_forge.rlvr.verifiers.base import Verifier
+from halo_forge.sft.base import Learner
 from halo_forge.store.atomic import disk_errors
 from halo_forge.store.run_dir import RunDir
 from halo_forge.tracking.base import NullObserver, Observer, Tracker
@@ -67,7 +68,8 @@ class RAFTTrainer:
                 make_verifier(config.verifier, score_hidden=config.evaluation.hidden_tests)
             )
             verifier.start()
-            self._check_names()
+            learner = _learner()
+            self._check_parts(start, learner)
             guarded = self._guarded(start, verifier, prompts, eval_prompts)
             stack.enter_context(run.lock())
             self._claim(run, guarded, prompts, eval_prompts)
@@ -80,7 +82,7 @@ class RAFTTrainer:
                 open_engine=self._open_engine,
                 verifier=verifier,
                 examiner=examiner,
-                learner=_learner(),
+                learner=learner,
                 trackers=stack.enter_context(_trackers(config, run)),
                 observer=self._observer,
             )
@@ -99,14 +101,16 @@ class RAFTTrainer:
             )
         )
 
-    def _check_names(self) -> None:
+    def _check_parts(self, start: str, learner: Learner) -> None:
         """Find a wrong name before there is a run directory rather than after an hour."""
         from halo_forge.models.load import pick_device
 
-        registry.load("engines", self._config.generation.engine)
-        pick_device(self._config.hardware.device)
-        for name in self._config.report_to:
+        config = self._config
+        self._open_engine(start, label="")
+        pick_device(config.hardware.device)
+        for name in config.report_to:
             registry.load("trackers", name)
+        learner.check(start, config.lora, trust_remote_code=config.model.trust_remote_code)
 
     def _guarded(
         self,
@@ -173,7 +177,7 @@ def _forked(config: RaftConfig, fork: Path) -> RaftConfig:
     return config.model_copy(update={"output_dir": str(fork), "sft_checkpoint": start})
 
 
-def _learner() -> Any:
+def _learner() -> Learner:
     from halo_forge.sft.learner import TrlLearner
 
     return TrlLearner()

@@ -66,6 +66,15 @@ class FitReport:
 class Learner(Protocol):
     """Takes gradient steps."""
 
+    def check(self, policy: str, lora: LoraSettings, *, trust_remote_code: bool) -> None:
+        """Find out before hours of sampling whether ``policy`` can be trained as ``lora`` says.
+
+        Raises:
+            UserError: If it lacks the layers that adapters are to be put on.
+            ModelFault: If the model cannot be had.
+        """
+        ...
+
     def fit(
         self, examples: Sequence[TrainingExample], request: FitRequest, observer: Observer
     ) -> FitReport:

@@ -30,11 +30,13 @@ from transformers import (
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
+from halo_forge.config.sections import LoraSettings
 from halo_forge.core.types import TrainingExample
 from halo_forge.models import load
 from halo_forge.models.checkpoint import save_checkpoint
 from halo_forge.models.load import Model
-from halo_forge.models.lora import add_lora
+from halo_forge.models.lora import add_lora, check_targets
+from halo_forge.models.weights import is_adapter
 from halo_forge.sft.base import FitReport, FitRequest
 from halo_forge.sft.batches import optimizer_steps, to_columns, warmup_steps
 from halo_forge.tracking.base import Observer, Stage
@@ -44,7 +46,16 @@ __all__ = ["TrlLearner"]
 
 
 class TrlLearner:
-    """LoRA or full-weight fine-tuning on kept answers, on any device torch knows."""
+    """LoRA or full-weight fine-tuning on kept answers, on any device torch knows.
+
+    A policy that is an adapter is trained on as it is; without LoRA it is folded into the weights
+    first.
+    """
+
+    def check(self, policy: str, lora: LoraSettings, *, trust_remote_code: bool) -> None:
+        """Find a wrong layer name early; see `halo_forge.sft.base.Learner`."""
+        if lora.enabled and not is_adapter(load.resolve(policy)):
+            check_targets(load.load_skeleton(policy, trust_remote_code=trust_remote_code), lora)
 
     def fit(
         self, examples: Sequence[TrainingExample], request: FitRequest, observer: Observer
@@ -106,7 +117,7 @@ def _load_trainable(request: FitRequest, device: torch.device) -> Model:
         attn=request.hardware.attn_implementation,
         trust_remote_code=request.trust_remote_code,
         trainable=True,
-        merge=False,
+        merge=not adapters,
     )
     if adapters and not isinstance(model, PeftModel):
         model = add_lora(model, request.lora, seed=request.seed)

@@ -28,7 +28,9 @@ _Clock = Callable[[], float]
 
 
 def _write_line(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is the room that speaks
+    # One call for text and line end: stages that overlap write from threads of their own.
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
 
 
 def make_observer(mode: str | None, quiet: bool) -> Observer:

@@ -125,6 +125,14 @@ WRONG = {
     "engine": (["--set", "generation.engine=transformer"], ["transformers", "scripted"]),
     "tracker": (["--set", "report_to=[tensorbord]"], ["tensorbord", "tensorboard"]),
     "device": (["--set", "hardware.device=quantum"], ["quantum", "cpu"]),
+    "script": (
+        ["--set", "generation.script={place}/gone.jsonl"],
+        ["gone.jsonl", "cannot be read"],
+    ),
+    "layers": (
+        ["--set", "lora.target_modules=[qkv]"],
+        ["lora.target_modules", "called qkv", "q_proj"],
+    ),
 }
 
 
@@ -139,22 +147,6 @@ def test_wrong_input(case, place, capsys, tiny_model_dir) -> None:
     said = _refused(capsys, _command(place, tiny_model_dir, *flags), 2)
     assert [word for word in words if word not in said] == []
     assert not (place / "run").exists()
-
-
-@pytest.mark.toolchain("g++")
-@pytest.mark.parametrize(
-    ("flag", "words"),
-    [
-        ("generation.script={place}/gone.jsonl", ["gone.jsonl", "cannot be read"]),
-        ("lora.target_modules=[qkv]", ["lora.target_modules", "called qkv", "q_proj"]),
-    ],
-)
-def test_wrong_input_found_late(flag, words, place, capsys, tiny_model_dir) -> None:
-    """What only an engine or the model can tell is one message too, and no checkpoint appears."""
-    flags = ["--set", flag.replace("{place}", str(place))]
-    said = _refused(capsys, _command(place, tiny_model_dir, *flags), 2)
-    assert [word for word in words if word not in said] == []
-    assert not list((place / "run").glob("cycle_1_final*"))
 
 
 @pytest.mark.toolchain("g++")

@@ -104,6 +104,7 @@ class CodeVerifier(Verifier):
         strict: Build with warnings on.
         max_workers: Answers judged at one time; one for each core when absent.
         sandbox: Sandbox to use, which stays open; one's own, opened on first use, when absent.
+        unsafe_no_sandbox: Accept an own sandbox that confines nothing, where no other works.
     """
 
     toolchains: ClassVar[tuple[Toolchain, ...]]
@@ -117,11 +118,12 @@ class CodeVerifier(Verifier):
         strict: bool = False,
         max_workers: int | None = None,
         sandbox: Sandbox | None = None,
+        unsafe_no_sandbox: bool = False,
     ) -> None:
         super().__init__(max_workers)
         self._flags = None if flags is None else tuple(flags)
         self._strict = strict
-        self._bench = Workbench(sandbox, self.max_workers, budget)
+        self._bench = Workbench(sandbox, self.max_workers, budget, accept_unsafe=unsafe_no_sandbox)
 
     @override
     def verify(self, code: str) -> VerifyResult:

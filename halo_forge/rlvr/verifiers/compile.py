@@ -49,6 +49,7 @@ class CompileVerifier(CodeVerifier):
         memory_limit_mb: MiB of memory of a run.
         warn_as_error: A warning, or silencing warnings, ends the ladder at 0.3.
         sandbox: Sandbox to use; one's own, opened on first use, when absent.
+        unsafe_no_sandbox: Accept an own sandbox that confines nothing, where no other works.
 
     Raises:
         ValueError: If a limit is not positive.
@@ -68,6 +69,7 @@ class CompileVerifier(CodeVerifier):
         memory_limit_mb: int = 512,
         warn_as_error: bool = False,
         sandbox: Sandbox | None = None,
+        unsafe_no_sandbox: bool = False,
     ) -> None:
         super().__init__(
             Budget(timeout, run_timeout, memory_limit_mb),
@@ -75,6 +77,7 @@ class CompileVerifier(CodeVerifier):
             strict=warn_as_error,
             max_workers=max_workers,
             sandbox=sandbox,
+            unsafe_no_sandbox=unsafe_no_sandbox,
         )
         self._runs = run_after_compile or expected_output is not None
         self._expected = expected_output

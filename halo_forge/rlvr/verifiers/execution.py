@@ -43,6 +43,7 @@ class ExecutionVerifier(CodeVerifier):
         score_hidden: Also run the prompt's hidden tests and report them in the metadata; they
             never touch the reward.
         sandbox: Sandbox to use; one's own, opened on first use, when absent.
+        unsafe_no_sandbox: Accept an own sandbox that confines nothing, where no other works.
 
     Raises:
         UserError: If a test, the language, the match mode or a pattern is invalid.
@@ -67,9 +68,13 @@ class ExecutionVerifier(CodeVerifier):
         max_workers: int | None = None,
         score_hidden: bool = False,
         sandbox: Sandbox | None = None,
+        unsafe_no_sandbox: bool = False,
     ) -> None:
         super().__init__(
-            Budget(timeout, run_timeout, memory_limit_mb), max_workers=max_workers, sandbox=sandbox
+            Budget(timeout, run_timeout, memory_limit_mb),
+            max_workers=max_workers,
+            sandbox=sandbox,
+            unsafe_no_sandbox=unsafe_no_sandbox,
         )
         if match_mode not in MATCH_MODES:
             raise UserError(f"no match mode {match_mode!r}. Known: {', '.join(MATCH_MODES)}.")

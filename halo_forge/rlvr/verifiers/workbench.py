@@ -87,12 +87,16 @@ class Workbench:
         sandbox: Somebody else's sandbox, which stays open on `close`; an own one when absent.
         workers: Jobs that an own sandbox runs at one time.
         budget: Limits of builds and runs.
+        accept_unsafe: An own sandbox may be one that confines nothing, if no other works.
     """
 
-    def __init__(self, sandbox: Sandbox | None, workers: int, budget: Budget) -> None:
+    def __init__(
+        self, sandbox: Sandbox | None, workers: int, budget: Budget, *, accept_unsafe: bool = False
+    ) -> None:
         self._given = sandbox
         self._own: Sandbox | None = None
         self._workers = workers
+        self._accept_unsafe = accept_unsafe
         self._tools: dict[str, Tool] = {}
         self._lock = threading.RLock()
         self.budget = budget
@@ -161,7 +165,7 @@ class Workbench:
         with self._lock:
             if self._own is None:
                 try:
-                    self._own = open_sandbox(workers=self._workers)
+                    self._own = open_sandbox(workers=self._workers, unsafe=self._accept_unsafe)
                 except SandboxFault as fault:
                     raise VerifierFault(f"no sandbox: {fault}") from fault
                 # A verifier that nobody cleaned up still leaves nothing behind.

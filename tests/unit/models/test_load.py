@@ -100,10 +100,20 @@ def test_merge_without_adapter(tiny_model_dir):
     assert model.dtype == torch.bfloat16
 
 
-def test_merge_and_train_contradict(tiny_model_dir):
-    """An adapter that is merged is none that could be trained."""
-    with pytest.raises(ValueError, match="cannot be trained"):
-        load.load_model(tiny_model_dir, dtype=torch.float32, merge=True, trainable=True)
+def test_merged_adapter_trains_every_weight(adapter):
+    """Folded into the weights, an adapter leaves a plain model of which every weight is trained."""
+    model = load.load_model(adapter, dtype=torch.float32, merge=True, trainable=True)
+    assert not isinstance(model, PeftModel)
+    assert model.training
+    assert all(weight.requires_grad for weight in model.parameters())
+
+
+def test_skeleton(tiny_model_dir):
+    """A skeleton has the layers of the model and no values."""
+    skeleton = load.load_skeleton(tiny_model_dir)
+    whole = load.load_model(tiny_model_dir, dtype=torch.float32)
+    assert [n for n, _ in skeleton.named_modules()] == [n for n, _ in whole.named_modules()]
+    assert all(weight.is_meta for weight in skeleton.parameters())
 
 
 def test_adapter_on_adapter(adapter):

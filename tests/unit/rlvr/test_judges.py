@@ -7,7 +7,7 @@ import pytest
 from halo_forge.config.sections import VerifierSettings
 from halo_forge.core.errors import UserError
 from halo_forge.rlvr.judges import make_verifier
-from tests.unit.core.fakes import FakeVerifier, plug_in
+from tests.fakes import FakeVerifier, plug_in
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +38,7 @@ def test_defaults_of_settings_ask_for_nothing() -> None:
         ("language", "cpp"),
         ("warn_as_error", True),
         ("run_after_compile", False),
+        ("unsafe_no_sandbox", True),
     ],
 )
 def test_setting_without_meaning_is_refused_by_name(name: str, value: object) -> None:

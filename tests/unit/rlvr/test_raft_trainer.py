@@ -21,7 +21,7 @@ from halo_forge.engines.base import EngineSpec
 from halo_forge.rlvr import raft_trainer
 from halo_forge.rlvr.raft_trainer import RAFTTrainer
 from halo_forge.store.run_dir import RunDir
-from tests.unit.core.fakes import (
+from tests.fakes import (
     Diary,
     FakeLearner,
     FakeVerifier,
@@ -112,13 +112,13 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
     plug_in(monkeypatch, "verifiers", "fake", FakeVerifier)
     plug_in(monkeypatch, "verifiers", "no_compiler", _NoCompiler)
     plug_in(monkeypatch, "engines", "offline", Offline)
-    real = Offline.__init__
+    real = Offline.__enter__
 
-    def noting(self: Offline, spec: EngineSpec) -> None:
-        made.opened.append(spec)
-        real(self, spec)
+    def noting(self: Offline) -> Offline:
+        made.opened.append(self.spec)
+        return real(self)
 
-    monkeypatch.setattr(Offline, "__init__", noting)
+    monkeypatch.setattr(Offline, "__enter__", noting)
     return made
 
 
@@ -358,6 +358,23 @@ def test_log_file_is_let_go(shop: Workshop) -> None:
     with pytest.raises(UserError, match="unknown engine 'offlin'"):
         shop.train(**{"raft.num_cycles": 2, "generation.engine": "offlin"}, fork=shop.folder / "f")
     assert logging.getLogger("halo_forge").handlers == handlers
+
+
+def test_wrong_layers_and_missing_script_leave_no_run_directory(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What learner and engine need is tried before anything is written."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise UserError("no linear layer called qkv_proj")
+
+    with pytest.raises(UserError, match=r"needs generation\.script"):
+        shop.train(**{"generation.script": None})
+    assert not shop.output.exists()
+    monkeypatch.setattr(shop.learner, "check", refuse)
+    with pytest.raises(UserError, match="qkv_proj"):
+        shop.train()
+    assert not shop.output.exists()
 
 
 def test_unknown_tracker_is_said(shop: Workshop) -> None:

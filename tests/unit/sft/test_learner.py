@@ -9,6 +9,7 @@ from peft import PeftModel
 
 from halo_forge.config.raft import TrainingSettings
 from halo_forge.config.sections import LoraSettings
+from halo_forge.core.errors import UserError
 from halo_forge.models import checkpoint, load
 from halo_forge.models.weights import ADAPTER_WEIGHTS, WEIGHTS
 from halo_forge.sft import learner
@@ -203,6 +204,28 @@ def test_all_weights(fit, make_example, tmp_path, tiny_model_dir, seen):
     was = reference_loss(tiny_model_dir, examples)
     assert reference_loss(tmp_path / "out", examples) < was - 0.5
     assert load.load_tokenizer(tmp_path / "out").eos_token_id == 2
+
+
+def test_all_weights_after_an_adapter(fit, make_example, tmp_path, seen):
+    """Without adapters, a policy that is one goes into the weights, which are then trained."""
+    examples = [make_example("a", 4, 8)]
+    first, second = tmp_path / "cycle_1_final", tmp_path / "cycle_2_final"
+    fit(examples, output=first, epochs=4, rate=1e-2)
+    fit(examples, output=second, policy=first, lora=ALL_WEIGHTS, epochs=6, rate=1e-2)
+    assert seen.losses[0] == pytest.approx(reference_loss(first, examples), abs=2e-5)
+    assert not isinstance(load.load_model(second, dtype=torch.float32), PeftModel)
+    assert reference_loss(second, examples) < seen.losses[0] - 0.5
+
+
+def test_layers_are_checked_without_training(fit, make_example, tmp_path, tiny_model_dir):
+    """A layer name the model lacks is found by its name, where adapters will be put on."""
+    wrong = LoraSettings(target_modules=("qkv_proj",))
+    check = learner.TrlLearner().check
+    with pytest.raises(UserError, match="no linear layer called qkv_proj"):
+        check(str(tiny_model_dir), wrong, trust_remote_code=False)
+    check(str(tiny_model_dir), PLAIN, trust_remote_code=False)
+    fit([make_example("a", 4, 8)])
+    check(str(tmp_path / "out"), wrong, trust_remote_code=False)
 
 
 def test_the_same_seed_gives_the_same_adapter(fit, make_example, tmp_path):

@@ -146,6 +146,21 @@ def test_no_sandbox_is_a_fault(monkeypatch) -> None:
         ExecutionVerifier(CASES).verify("print(1)")
 
 
+@pytest.mark.parametrize("accepted", [False, True])
+@pytest.mark.parametrize("kind", [GCCVerifier, ExecutionVerifier])
+def test_unconfined_only_when_accepted(monkeypatch, kind, accepted) -> None:
+    """An own sandbox may be unconfined only by the user's word, and is closed with the verifier."""
+    asked, closed = [], []
+    sandbox = Scripted(working)
+    monkeypatch.setattr(sandbox, "close", lambda: closed.append(True))
+    monkeypatch.setattr(workbench, "open_sandbox", lambda **o: (asked.append(o), sandbox)[1])
+    with kind(unsafe_no_sandbox=accepted) as verifier:
+        verifier.start()
+        assert not closed
+    assert [options["unsafe"] for options in asked] == [accepted]
+    assert closed == [True]
+
+
 def test_runs_stop_only_at_time_limits() -> None:
     """A failed run is followed by the others; a run out of time is not."""
 
