@@ -17,7 +17,14 @@ Rule = Callable[[Path], list[str]]
 
 PACKAGE = "halo_forge"
 MAX_LINES = 400
-DOORS = {f"{PACKAGE}/cli.py", f"{PACKAGE}/rlvr/verifiers/batch.py"}
+DOORS = {
+    f"{PACKAGE}/cli.py",
+    f"{PACKAGE}/rlvr/verifiers/batch.py",
+    # Inside the sandbox, where whatever a program or a test raises is an answer.
+    f"{PACKAGE}/rlvr/verifiers/exam/candidate.py",
+    f"{PACKAGE}/rlvr/verifiers/exam/standin.py",
+    f"{PACKAGE}/rlvr/verifiers/exam/styles.py",
+}
 """Where any exception becomes a message or a recorded fault; nowhere else."""
 STARTERS = (
     f"{PACKAGE}/sandbox/",  # runs foreign code

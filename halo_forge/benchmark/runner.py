@@ -75,7 +75,7 @@ def run_benchmark(config: BenchmarkConfig, observer: Observer) -> BenchmarkResul
     prompts = load_prompts(config.prompts, system=config.system_prompt)[: config.max_prompts]
     run = RunDir(Path(config.output_dir))
     with make_verifier(config.verifier, score_hidden=True) as verifier, run.lock():
-        verifier.start()
+        verifier.start(prompts)
         guarded = {
             **config.guarded(),
             "model.content": model_digest(config.model.name),

@@ -20,9 +20,11 @@ _FLAGS: dict[str | tuple[str, ...], str] = {
     "--max-new-tokens": "generation.max_new_tokens",
     "--batch-size": "generation.batch_size",
     "--verifier": "verifier.type",
+    "--verifier-command": "verifier.command",
     "--run-after-compile/--no-run-after-compile": "verifier.run_after_compile",
     "--system-prompt": "system_prompt",
     "--seed": "seed",
+    "--require-sandbox": "verifier.require_sandbox",
     "--unsafe-no-sandbox": "verifier.unsafe_no_sandbox",
 }
 

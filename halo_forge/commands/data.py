@@ -75,7 +75,7 @@ def validate(
 def _judge(samples: Sequence[Sample], *, quiet: bool) -> Iterator[Verdict]:
     """Run answers against their prompts' tests, in the sandbox and with default limits."""
     with registry.load("verifiers", "execution")() as verifier:
-        verifier.start()
+        verifier.start([sample.prompt for sample in samples])
         yield from track(
             judge_all(verifier, samples),
             description="gold check",

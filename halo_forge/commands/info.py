@@ -77,7 +77,8 @@ def _version(name: str) -> str | None:
 
 def _compilers() -> list[dict[str, str | None]]:
     """Return each toolchain with its path and its version, which it is asked in the sandbox."""
-    from halo_forge.rlvr.verifiers.toolchains import TOOLCHAINS, driver_path
+    from halo_forge.rlvr.verifiers.toolchain import driver_path
+    from halo_forge.rlvr.verifiers.toolchains import TOOLCHAINS
     from halo_forge.sandbox import Job, Sandbox, Step, open_sandbox
 
     found = {name: driver_path(tool) for name, tool in TOOLCHAINS.items()}

@@ -19,6 +19,7 @@ _FLAGS: dict[str | tuple[str, ...], str] = {
     ("--output", "-o"): "output_dir",
     "--cycles": "raft.num_cycles",
     "--verifier": "verifier.type",
+    "--verifier-command": "verifier.command",
     "--samples-per-prompt": "raft.samples_per_prompt",
     "--temperature": "generation.temperature",
     "--max-new-tokens": "generation.max_new_tokens",
@@ -36,6 +37,7 @@ _FLAGS: dict[str | tuple[str, ...], str] = {
     "--no-lora": "lora.enabled",
     "--system-prompt": "system_prompt",
     "--seed": "seed",
+    "--require-sandbox": "verifier.require_sandbox",
     "--unsafe-no-sandbox": "verifier.unsafe_no_sandbox",
 }
 

@@ -47,7 +47,15 @@ class BenchmarkConfig(Section):
     verifier: VerifierSettings = VerifierSettings()
 
     NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset(
-        {"k", "max_prompts", "model.name", "output_dir", "prompts", "verifier.max_workers"}
+        {
+            "k",
+            "max_prompts",
+            "model.name",
+            "output_dir",
+            "prompts",
+            "verifier.max_workers",
+            "verifier.require_sandbox",
+        }
     )
     """Settings that may change between attempts: they cannot change a sample or a verdict."""
 

@@ -127,6 +127,7 @@ class RaftConfig(Section):
             "sft_checkpoint",
             "report_to",
             "verifier.max_workers",
+            "verifier.require_sandbox",
             "training.dataloader_num_workers",
             "training.dataloader_pin_memory",
         }

@@ -116,6 +116,12 @@ class VerifierSettings(Section):
     max_workers: PositiveInt | None = None
     """Answers judged at once; one per core when absent."""
 
+    command: str | None = None
+    """Command of the `subprocess` verifier; `{file}` stands for the program's file."""
+
+    require_sandbox: tuple[str, ...] = ()
+    """Guarantees that the sandbox must enforce, or nothing is judged; see `halo-forge info`."""
+
     unsafe_no_sandbox: bool = False
     """Run model programs without isolation. Only for code you would run yourself."""
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from typing import Any
+
+from pydantic import ValidationError
 
 from halo_forge.config.sections import VerifierSettings
 from halo_forge.core import registry
 from halo_forge.core.errors import UserError
 from halo_forge.rlvr.verifiers.base import Verifier
+from halo_forge.sandbox import open_sandbox
 
 __all__ = ["make_verifier"]
 
-_NOT_ARGUMENTS = frozenset({"type", "options"})
+_STAGES = "verifiers"
+_NOT_ARGUMENTS = frozenset({"type", "options", "unsafe_no_sandbox", "require_sandbox"})
 
 
 def make_verifier(settings: VerifierSettings, *, score_hidden: bool = False) -> Verifier:
@@ -30,7 +35,15 @@ def make_verifier(settings: VerifierSettings, *, score_hidden: bool = False) -> 
     """
     kind = registry.load("verifiers", settings.type)
     parameters = inspect.signature(kind).parameters
+    if _STAGES in parameters:
+        return _chain(settings, score_hidden=score_hidden)
     arguments = _arguments(settings, parameters)
+    if settings.unsafe_no_sandbox or settings.require_sandbox:
+        if "sandbox" not in parameters:
+            raise UserError(f"verifier {settings.type!r} has no sandbox to be asked for")
+        arguments["sandbox"] = partial(
+            open_sandbox, unsafe=settings.unsafe_no_sandbox, require=settings.require_sandbox
+        )
     if score_hidden and "score_hidden" in parameters:
         arguments["score_hidden"] = True
     try:
@@ -40,6 +53,33 @@ def make_verifier(settings: VerifierSettings, *, score_hidden: bool = False) -> 
     return verifier
 
 
+def _chain(settings: VerifierSettings, *, score_hidden: bool) -> Verifier:
+    """Return a verifier of verifiers, whose stages are written as settings of their own.
+
+    A stage that says nothing about them has the limits of the whole.
+    """
+    options = dict(settings.options)
+    stages = options.pop(_STAGES, None)
+    if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
+        raise UserError(
+            f"verifier.options.{_STAGES}: verifier {settings.type!r} needs a list of stages, each "
+            "written like the section verifier: [{type: gcc}, {type: execution}]"
+        )
+    whole = settings.model_dump(exclude={"type", "options"}, exclude_unset=True)
+    try:
+        each = [VerifierSettings.model_validate({**whole, **stage}) for stage in stages]
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise UserError(f"verifier.options.{_STAGES}: {place}: {first['msg']}") from error
+    verifiers = [make_verifier(stage, score_hidden=score_hidden) for stage in each]
+    try:
+        chain: Verifier = registry.load("verifiers", settings.type)(verifiers, **options)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"verifier {settings.type!r}: {error}") from error
+    return chain
+
+
 def _arguments(settings: VerifierSettings, parameters: Any) -> dict[str, Any]:
     """Return the constructor's arguments that the settings give."""
     arguments: dict[str, Any] = {}
@@ -47,6 +87,8 @@ def _arguments(settings: VerifierSettings, parameters: Any) -> dict[str, Any]:
         if name in _NOT_ARGUMENTS:
             continue
         value = getattr(settings, name)
+        if value is None:
+            continue
         if name in parameters:
             arguments[name] = value
         elif value != field.get_default(call_default_factory=True):

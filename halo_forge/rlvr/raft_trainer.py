@@ -67,7 +67,7 @@ class RAFTTrainer:
             examiner = stack.enter_context(
                 make_verifier(config.verifier, score_hidden=config.evaluation.hidden_tests)
             )
-            verifier.start()
+            verifier.start([*prompts, *eval_prompts])
             learner = _learner()
             self._check_parts(start, learner)
             guarded = self._guarded(start, verifier, prompts, eval_prompts)

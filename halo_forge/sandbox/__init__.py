@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from halo_forge.sandbox.backends import open_sandbox, probe
 from halo_forge.sandbox.base import Sandbox
-from halo_forge.sandbox.paths import python_executable
+from halo_forge.sandbox.paths import packages_with, python_executable
 from halo_forge.sandbox.policy import (
     Guarantee,
     Job,
@@ -29,6 +29,7 @@ __all__ = [
     "Status",
     "Step",
     "open_sandbox",
+    "packages_with",
     "probe",
     "python_executable",
 ]

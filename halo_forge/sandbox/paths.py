@@ -7,9 +7,10 @@ import shutil
 import sys
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["python_executable", "visible_paths"]
+__all__ = ["packages_with", "python_executable", "visible_paths"]
 
 _SYSTEM = (
     "/usr",
@@ -43,19 +44,32 @@ def python_executable() -> str:
 
 
 @cache
+def packages_with(package: str) -> str | None:
+    """Return the folder of Python packages in which ``package`` lies, if it is installed here."""
+    spec = find_spec(package)
+    return None if spec is None or spec.origin is None else str(Path(spec.origin).parents[1])
+
+
+@cache
 def visible_paths() -> tuple[str, ...]:
     """Return the host paths that are bound into every sandbox, read-only.
 
-    Besides the system's directories: the installation of the running Python, Rust toolchains
-    of rustup, and the prefix of every known tool on PATH that lies elsewhere, unless that
-    would show a home directory.
+    Besides the system's directories: the installation of the running Python, the packages beside
+    which pytest is installed, Rust toolchains of rustup, and the prefix of every known tool on
+    PATH that lies elsewhere, unless that would show a home directory.
     """
     paths = [path for path in _SYSTEM if os.path.lexists(path)]
-    for extra in (Path(sys.base_prefix), *_rustup_toolchains(), *_tool_prefixes()):
+    for extra in (Path(sys.base_prefix), *_pytest(), *_rustup_toolchains(), *_tool_prefixes()):
         shown = any(extra.is_relative_to(Path(path)) for path in paths)
         if not shown and extra.is_dir() and not _is_private(extra):
             paths.append(str(extra))
     return tuple(paths)
+
+
+def _pytest() -> Iterator[Path]:
+    folder = packages_with("pytest")
+    if folder is not None:
+        yield Path(folder)
 
 
 def _tool_prefixes() -> Iterator[Path]:

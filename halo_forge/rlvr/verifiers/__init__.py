@@ -5,14 +5,44 @@ Light by contract: importing this package loads no engine, model or learner, and
 
 from halo_forge.core.types import TestCase, VerifyResult
 from halo_forge.rlvr.verifiers.base import RewardLevel, Verifier
-from halo_forge.rlvr.verifiers.compile import GCCVerifier
+from halo_forge.rlvr.verifiers.chained import ChainedVerifier
+from halo_forge.rlvr.verifiers.compile import (
+    AutoVerifier,
+    ClangVerifier,
+    GCCVerifier,
+    GoVerifier,
+    MinGWVerifier,
+    MultiLanguageVerifier,
+    PythonVerifier,
+    RustVerifier,
+)
+from halo_forge.rlvr.verifiers.custom import SubprocessVerifier
 from halo_forge.rlvr.verifiers.execution import ExecutionVerifier
+from halo_forge.rlvr.verifiers.test_runner import (
+    HumanEvalVerifier,
+    MBPPVerifier,
+    PytestVerifier,
+    UnittestVerifier,
+)
 
 __all__ = [
+    "AutoVerifier",
+    "ChainedVerifier",
+    "ClangVerifier",
     "ExecutionVerifier",
     "GCCVerifier",
+    "GoVerifier",
+    "HumanEvalVerifier",
+    "MBPPVerifier",
+    "MinGWVerifier",
+    "MultiLanguageVerifier",
+    "PytestVerifier",
+    "PythonVerifier",
     "RewardLevel",
+    "RustVerifier",
+    "SubprocessVerifier",
     "TestCase",
+    "UnittestVerifier",
     "Verifier",
     "VerifyResult",
 ]

@@ -90,8 +90,12 @@ class Verifier(ABC):
         """Return the program in an answer, or ``""`` when there is none."""
         return extract_code(text)
 
-    def start(self) -> None:
+    def start(self, prompts: Sequence[Prompt] = ()) -> None:
         """Check now, rather than at the first answer, that answers can be judged.
+
+        Args:
+            prompts: Those to which answers will come; without any, all that the verifier might
+                need is tried.
 
         Raises:
             VerifierFault: If they cannot.

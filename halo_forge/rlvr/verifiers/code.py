@@ -14,9 +14,9 @@ from halo_forge.rlvr.verifiers.diagnostics import first_error
 from halo_forge.rlvr.verifiers.extract import MAX_ANSWER, best_block
 from halo_forge.rlvr.verifiers.languages import Language, find_language
 from halo_forge.rlvr.verifiers.substance import hollow
-from halo_forge.rlvr.verifiers.toolchains import Toolchain
+from halo_forge.rlvr.verifiers.toolchain import Toolchain, driver_path
 from halo_forge.rlvr.verifiers.trials import Trial, limits_hit, trial_steps
-from halo_forge.rlvr.verifiers.workbench import Budget, Tool, Workbench
+from halo_forge.rlvr.verifiers.workbench import Budget, SandboxOpener, Tool, Workbench
 from halo_forge.sandbox import JobResult, Outcome, Sandbox
 from halo_forge.utils.typing import override
 
@@ -33,6 +33,7 @@ class Plan:
         needs_io: The task gives input or expects output.
         strong: Success rests on output that only a right program prints.
         entry_point: Function asked for, when it is not the language's own.
+        library: Functions of the program are called, so it need not do anything by itself.
     """
 
     trials: tuple[Trial, ...] = ()
@@ -40,6 +41,7 @@ class Plan:
     needs_io: bool = False
     strong: bool = False
     entry_point: str | None = None
+    library: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,15 @@ class Report:
             "toolchain": self.tool.version,
             "backend": self.backend,
             "integrity": self.integrity,
+            **self._not_run(),
             **facts,
         }
         return VerifyResult(success, float(reward), details, error, metadata)
+
+    def _not_run(self) -> dict[str, str]:
+        """Say that nothing is run on this machine, where that is so."""
+        runner = self.tool.toolchain.runner
+        return {} if self.tool.runs else {"not_run": f"{runner} is not installed"}
 
     def build_failure(self, build: Outcome) -> VerifyResult:
         """Return the verdict on a program that does not build."""
@@ -103,8 +111,7 @@ class CodeVerifier(Verifier):
         flags: Compiler flags instead of the toolchain's own.
         strict: Build with warnings on.
         max_workers: Answers judged at one time; one for each core when absent.
-        sandbox: Sandbox to use, which stays open; one's own, opened on first use, when absent.
-        unsafe_no_sandbox: Accept an own sandbox that confines nothing, where no other works.
+        sandbox: Sandbox to use, which stays open, or what opens one; the best there is when absent.
     """
 
     toolchains: ClassVar[tuple[Toolchain, ...]]
@@ -117,13 +124,12 @@ class CodeVerifier(Verifier):
         flags: Sequence[str] | None = None,
         strict: bool = False,
         max_workers: int | None = None,
-        sandbox: Sandbox | None = None,
-        unsafe_no_sandbox: bool = False,
+        sandbox: Sandbox | SandboxOpener | None = None,
     ) -> None:
         super().__init__(max_workers)
         self._flags = None if flags is None else tuple(flags)
         self._strict = strict
-        self._bench = Workbench(sandbox, self.max_workers, budget, accept_unsafe=unsafe_no_sandbox)
+        self._bench = Workbench(sandbox, self.max_workers, budget)
 
     @override
     def verify(self, code: str) -> VerifyResult:
@@ -150,10 +156,13 @@ class CodeVerifier(Verifier):
         return self._read(text, None, self._wanted(None))[1] or ""
 
     @override
-    def start(self) -> None:
-        """Open the sandbox and try the toolchain of each language."""
-        for language in self._wanted(None):
-            self._tool(language)
+    def start(self, prompts: Sequence[Prompt] = ()) -> None:
+        """Open the sandbox and try the toolchains that answers to ``prompts`` may need."""
+        named = {one for p in prompts if p.language is not None for one in self._asked(p)}
+        unnamed = not prompts or any(prompt.language is None for prompt in prompts)
+        for language in self._languages():
+            if language in named or (unnamed and self._is_needed(language)):
+                self._tool(language)
 
     @override
     def fingerprint(self) -> str:
@@ -178,8 +187,29 @@ class CodeVerifier(Verifier):
     def _grade(self, plan: Plan, result: JobResult, report: Report) -> VerifyResult:
         """Return the verdict on a program that was built and run."""
 
+    def _without_runs(self, plan: Plan, tool: Tool) -> Plan:
+        """Return the plan where programs can be built and not run.
+
+        Raises:
+            VerifierFault: If nothing can be judged so.
+        """
+        raise VerifierFault(
+            f"{tool.toolchain.runner} is not on PATH, so what {tool.toolchain.driver} builds "
+            "cannot be run on tests"
+        )
+
     def _languages(self) -> tuple[Language, ...]:
         return tuple(toolchain.language for toolchain in self.toolchains)
+
+    def _is_needed(self, language: Language) -> bool:
+        """Tell whether prompts that name no language need the toolchain of ``language``."""
+        return language in self._languages()
+
+    def _is_here(self, language: Language) -> bool:
+        return driver_path(self._toolchain(language)) is not None
+
+    def _toolchain(self, language: Language) -> Toolchain:
+        return next(one for one in self.toolchains if one.language == language)
 
     def _wanted(self, prompt: Prompt | None) -> tuple[Language, ...]:
         """Return the languages an answer may be in; none when the prompt asks for another."""
@@ -189,8 +219,19 @@ class CodeVerifier(Verifier):
         asked = find_language(prompt.language)
         return tuple(language for language in languages if language == asked)
 
+    def _asked(self, prompt: Prompt | None) -> tuple[Language, ...]:
+        """Return the languages an answer may be in.
+
+        Raises:
+            VerifierFault: If the prompt asks for a language that is not judged here.
+        """
+        wanted = self._wanted(prompt)
+        if not wanted:
+            raise VerifierFault(self._wrong_language(prompt))
+        return wanted
+
     def _tool(self, language: Language) -> Tool:
-        toolchain = next(one for one in self.toolchains if one.language == language)
+        toolchain = self._toolchain(language)
         flags = self._flags
         if flags is None:
             flags = toolchain.strict if self._strict else toolchain.flags
@@ -198,12 +239,13 @@ class CodeVerifier(Verifier):
 
     def _assess(self, text: str, prompt: Prompt | None) -> VerifyResult:
         plan = self._plan(prompt)
-        wanted = self._wanted(prompt)
-        if not wanted:
-            raise VerifierFault(self._wrong_language(prompt))
+        wanted = self._asked(prompt)
         language, code = self._read(text, prompt, wanted)
+        tool = self._tool(language)
+        if plan.trials and not tool.runs:
+            plan = self._without_runs(plan, tool)
         integrity = "strong" if plan.strong else "weak"
-        report = Report(self._tool(language), self._bench.backend, integrity, code or "")
+        report = Report(tool, self._bench.backend, integrity, code or "")
         if code is None:
             return report.verdict("extract", RewardLevel.FAILURE.value, _unreadable(text, wanted))
         reason = hollow(
@@ -212,15 +254,19 @@ class CodeVerifier(Verifier):
             prompt=prompt.text if prompt is not None else "",
             entry_point=plan.entry_point,
             needs_io=plan.needs_io,
+            library=plan.library,
         )
         if reason is not None:
             return report.verdict("substance", RewardLevel.FAILURE.value, reason)
-        runs = trial_steps(plan.trials, report.tool, self._bench)
-        source = code.encode("utf-8", "replace")
-        result = self._bench.build_and_run(report.tool, source, runs, link=plan.entry_point is None)
+        result = self._carry_out(plan, tool, code.encode("utf-8", "replace"))
         if result.build is not None and not result.build.ok:
             return report.build_failure(result.build)
         return self._grade(plan, result, report)
+
+    def _carry_out(self, plan: Plan, tool: Tool, source: bytes) -> JobResult:
+        """Build the program and run what is planned."""
+        runs = trial_steps(plan.trials, tool, self._bench)
+        return self._bench.build_and_run(tool, source, runs, link=plan.entry_point is None)
 
     def _read(
         self, text: str, prompt: Prompt | None, wanted: Sequence[Language]

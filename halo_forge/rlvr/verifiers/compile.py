@@ -14,19 +14,32 @@ A compiler is deterministic but no judge of whether the program does its job; on
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from halo_forge.core.types import Prompt, VerifyResult
 from halo_forge.rlvr.verifiers.base import RewardLevel
 from halo_forge.rlvr.verifiers.code import CodeVerifier, Plan, Report
 from halo_forge.rlvr.verifiers.diagnostics import shown
-from halo_forge.rlvr.verifiers.toolchains import TOOLCHAINS, Toolchain
+from halo_forge.rlvr.verifiers.languages import Language
+from halo_forge.rlvr.verifiers.toolchain import Toolchain
+from halo_forge.rlvr.verifiers.toolchains import DEFAULTS, TOOLCHAINS
 from halo_forge.rlvr.verifiers.trials import Trial, judge_trials, limits_hit
-from halo_forge.rlvr.verifiers.workbench import Budget
+from halo_forge.rlvr.verifiers.workbench import Budget, SandboxOpener, Tool
 from halo_forge.sandbox import JobResult, Outcome, Sandbox
 from halo_forge.utils.typing import override
 
-__all__ = ["CompileVerifier", "GCCVerifier"]
+__all__ = [
+    "AutoVerifier",
+    "ClangVerifier",
+    "CompileVerifier",
+    "GCCVerifier",
+    "GoVerifier",
+    "MinGWVerifier",
+    "MultiLanguageVerifier",
+    "PythonVerifier",
+    "RustVerifier",
+]
 
 
 class CompileVerifier(CodeVerifier):
@@ -48,8 +61,7 @@ class CompileVerifier(CodeVerifier):
         stdin_input: Standard input of that run.
         memory_limit_mb: MiB of memory of a run.
         warn_as_error: A warning, or silencing warnings, ends the ladder at 0.3.
-        sandbox: Sandbox to use; one's own, opened on first use, when absent.
-        unsafe_no_sandbox: Accept an own sandbox that confines nothing, where no other works.
+        sandbox: Sandbox to use, which stays open, or what opens one; the best there is when absent.
 
     Raises:
         ValueError: If a limit is not positive.
@@ -68,8 +80,7 @@ class CompileVerifier(CodeVerifier):
         stdin_input: str | None = None,
         memory_limit_mb: int = 512,
         warn_as_error: bool = False,
-        sandbox: Sandbox | None = None,
-        unsafe_no_sandbox: bool = False,
+        sandbox: Sandbox | SandboxOpener | None = None,
     ) -> None:
         super().__init__(
             Budget(timeout, run_timeout, memory_limit_mb),
@@ -77,7 +88,6 @@ class CompileVerifier(CodeVerifier):
             strict=warn_as_error,
             max_workers=max_workers,
             sandbox=sandbox,
-            unsafe_no_sandbox=unsafe_no_sandbox,
         )
         self._runs = run_after_compile or expected_output is not None
         self._expected = expected_output
@@ -95,6 +105,10 @@ class CompileVerifier(CodeVerifier):
             trials = ()
         strong = compares and bool(trials)
         return Plan(trials, len(trials), needs_io=speaks, strong=strong, entry_point=entry)
+
+    @override
+    def _without_runs(self, plan: Plan, tool: Tool) -> Plan:
+        return replace(plan, trials=(), scored=0, strong=False)
 
     def _trials(self, prompt: Prompt | None) -> tuple[Trial, ...]:
         """Return the runs a prompt asks for."""
@@ -158,6 +172,60 @@ class GCCVerifier(CompileVerifier):
     """
 
     toolchains: ClassVar[tuple[Toolchain, ...]] = (TOOLCHAINS["g++"], TOOLCHAINS["gcc"])
+
+
+class ClangVerifier(CompileVerifier):
+    """Judges C++ with ``clang++`` (the default) and C with ``clang``; see `CompileVerifier`."""
+
+    toolchains: ClassVar[tuple[Toolchain, ...]] = (TOOLCHAINS["clang++"], TOOLCHAINS["clang"])
+
+
+class MinGWVerifier(CompileVerifier):
+    """Judges C++ and C for Windows with the cross compilers of MinGW-w64; see `CompileVerifier`.
+
+    Programs run under Wine. Where it is not installed they are compiled only; each verdict then
+    says so under ``not_run``.
+    """
+
+    toolchains: ClassVar[tuple[Toolchain, ...]] = (
+        TOOLCHAINS["mingw-g++"],
+        TOOLCHAINS["mingw-gcc"],
+    )
+
+
+class RustVerifier(CompileVerifier):
+    """Judges Rust with ``rustc`` alone, never with cargo; see `CompileVerifier`."""
+
+    toolchains: ClassVar[tuple[Toolchain, ...]] = (TOOLCHAINS["rustc"],)
+
+
+class GoVerifier(CompileVerifier):
+    """Judges Go programs that need the standard library alone; see `CompileVerifier`."""
+
+    toolchains: ClassVar[tuple[Toolchain, ...]] = (TOOLCHAINS["go"],)
+
+
+class PythonVerifier(CompileVerifier):
+    """Judges Python programs: "compiles" means that they parse; see `CompileVerifier`."""
+
+    toolchains: ClassVar[tuple[Toolchain, ...]] = (TOOLCHAINS["python"],)
+
+
+class MultiLanguageVerifier(CompileVerifier):
+    """Judges every language of the table by its default toolchain; see `CompileVerifier`.
+
+    The language is the one the prompt asks for: a right program in another is not what was asked.
+    Without one it is the fence tag's, else told by the look of the program.
+    """
+
+    toolchains: ClassVar[tuple[Toolchain, ...]] = DEFAULTS
+
+    @override
+    def _is_needed(self, language: Language) -> bool:
+        return self._is_here(language)
+
+
+AutoVerifier = MultiLanguageVerifier
 
 
 def _warning(build: Outcome, report: Report) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from halo_forge.rlvr.verifiers.toolchains import Toolchain
+from halo_forge.rlvr.verifiers.toolchain import Toolchain
 from halo_forge.utils.text import printable
 
 __all__ = ["first_error", "quoted", "shown"]

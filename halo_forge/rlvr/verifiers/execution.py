@@ -11,9 +11,10 @@ from halo_forge.rlvr.verifiers.base import RewardLevel
 from halo_forge.rlvr.verifiers.code import CodeVerifier, Plan, Report
 from halo_forge.rlvr.verifiers.languages import Language
 from halo_forge.rlvr.verifiers.matching import MATCH_MODES, MatchMode, check_expected, is_strong
-from halo_forge.rlvr.verifiers.toolchains import TOOLCHAINS, Toolchain, driver_path, resolve
+from halo_forge.rlvr.verifiers.toolchain import Toolchain
+from halo_forge.rlvr.verifiers.toolchains import DEFAULTS, resolve
 from halo_forge.rlvr.verifiers.trials import Trial, TrialResult, judge_trials, limits_hit
-from halo_forge.rlvr.verifiers.workbench import Budget
+from halo_forge.rlvr.verifiers.workbench import Budget, SandboxOpener
 from halo_forge.sandbox import JobResult, Sandbox
 from halo_forge.utils.typing import override
 
@@ -42,19 +43,14 @@ class ExecutionVerifier(CodeVerifier):
         max_workers: Answers judged at one time; one for each core when absent.
         score_hidden: Also run the prompt's hidden tests and report them in the metadata; they
             never touch the reward.
-        sandbox: Sandbox to use; one's own, opened on first use, when absent.
-        unsafe_no_sandbox: Accept an own sandbox that confines nothing, where no other works.
+        sandbox: Sandbox to use, which stays open, or what opens one; the best there is when absent.
 
     Raises:
         UserError: If a test, the language, the match mode or a pattern is invalid.
         ValueError: If a limit is not positive.
     """
 
-    toolchains: ClassVar[tuple[Toolchain, ...]] = (
-        TOOLCHAINS["g++"],
-        TOOLCHAINS["gcc"],
-        TOOLCHAINS["python"],
-    )
+    toolchains: ClassVar[tuple[Toolchain, ...]] = DEFAULTS
 
     def __init__(  # noqa: PLR0913 - the public signature of the contract
         self,
@@ -67,14 +63,12 @@ class ExecutionVerifier(CodeVerifier):
         memory_limit_mb: int = 512,
         max_workers: int | None = None,
         score_hidden: bool = False,
-        sandbox: Sandbox | None = None,
-        unsafe_no_sandbox: bool = False,
+        sandbox: Sandbox | SandboxOpener | None = None,
     ) -> None:
         super().__init__(
             Budget(timeout, run_timeout, memory_limit_mb),
             max_workers=max_workers,
             sandbox=sandbox,
-            unsafe_no_sandbox=unsafe_no_sandbox,
         )
         if match_mode not in MATCH_MODES:
             raise UserError(f"no match mode {match_mode!r}. Known: {', '.join(MATCH_MODES)}.")
@@ -90,14 +84,10 @@ class ExecutionVerifier(CodeVerifier):
         return super()._languages() if self._fixed is None else (self._fixed,)
 
     @override
-    def start(self) -> None:
-        """Try the toolchains that are installed, or that of the one language."""
+    def _is_needed(self, language: Language) -> bool:
         # A machine without a C compiler can judge Python: what is missing is a fault only when
         # it is asked for.
-        for toolchain in self.toolchains:
-            here = self._fixed is None and driver_path(toolchain) is not None
-            if here or toolchain.language == self._fixed:
-                self._tool(toolchain.language)
+        return self._fixed is not None or self._is_here(language)
 
     @override
     def _plan(self, prompt: Prompt | None) -> Plan:

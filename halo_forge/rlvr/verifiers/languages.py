@@ -36,7 +36,7 @@ class Language:
     name: str
     label: str
     source: str
-    lexis: Literal["c", "python"]
+    lexis: Literal["c", "python", "rust", "go", "csharp"]
     entry: str | None
     sign: re.Pattern[str]
     starts: re.Pattern[str]
@@ -100,6 +100,51 @@ _PY_SPEAKS = re.compile(
     r"read|readline|readlines|exec|eval|__import__|import_module|this|subprocess|ctypes)\b"
 )
 
+_BRACE_ENDS = re.compile(r".*[;}]\s*$|.*\*/\s*$|.*[;}]\s*//.*$")
+_RUST_STARTS = re.compile(
+    r"""\s*(?: \#!?\[ | // | /\*
+        | (?:pub\b(?:\([\w:\ ]+\))?\s+)?
+          (?:use|fn|mod|struct|enum|impl|trait|const|static|type|extern|unsafe|async|union)\b
+          [^.!?]*[;{(<,:=>]
+        | macro_rules!
+        | let\s+(?:mut\s+)?[\w(]
+    )""",
+    re.VERBOSE,
+)
+_RUST_SIGN = re.compile(
+    r"^[ \t]*(?:pub\s+)?fn\s+main\s*\(|^[ \t]*use\s+std::|\blet\s+mut\b|\bprintln!",
+    re.MULTILINE,
+)
+_RUST_SPEAKS = re.compile(
+    r"\b(?:e?print(?:ln)?|dbg|write|writeln|std[io][nu]t?|stdin|stdout|write_all|write_fmt|"
+    r"read_line|read_to_string|read_to_end|lines|read|args|asm|syscall)\b"
+)
+_GO_STARTS = re.compile(
+    r"""\s*(?: // | /\* | package\s+\w+\s*(?://.*)?$ | import\s*(?:\(|"|\w+\s+")
+        | func\s*(?:\([^()]*\)\s*)?\w*\s*[\[(] | (?:type|var|const)\s+(?:\w+\b.*|\()\s*$
+    )""",
+    re.VERBOSE,
+)
+_GO_SIGN = re.compile(r"^[ \t]*package\s+main\b|^[ \t]*func\s+main\s*\(\)", re.MULTILINE)
+_GO_SPEAKS = re.compile(
+    r"\b(?:[FS]?[Pp]rint(?:f|ln)?|[FS]?[Ss]can(?:f|ln)?|Write\w*|Read\w*|Stdin|Stdout|NewReader|"
+    r"NewWriter|NewScanner|Encode|Decode|Copy|Syscall)\b"
+)
+_CSHARP_STARTS = re.compile(
+    r"""\s*(?: // | /\* | \#\s*(?:nullable|pragma|region|define|if)\b
+        | (?:global\s+)?using\s+(?:static\s+)?[\w.]+\s*(?:=[^;]*)?; | namespace\s+[\w.]+
+        | (?:(?:public|private|protected|internal|static|sealed|abstract|partial|unsafe|readonly)
+          \s+)*(?:class|struct|interface|enum|record)\s+\w
+        | \[\w[\w.]*(?:\(.*\))?\]\s*$ | Console\.
+    )""",
+    re.VERBOSE,
+)
+_CSHARP_SIGN = re.compile(
+    r"^[ \t]*using\s+System\b|\bstatic\s+(?:async\s+)?[\w<>]+\s+Main\s*\(|\bConsole\s*\.\s*\w",
+    re.MULTILINE,
+)
+_CSHARP_SPEAKS = re.compile(r"\b(?:Console|Write\w*|Read\w*|Stream\w*|File|Print\w*)\b")
+
 LANGUAGES: dict[str, Language] = {
     language.name: language
     for language in (
@@ -124,6 +169,40 @@ LANGUAGES: dict[str, Language] = {
             starts=_C_STARTS,
             ends=_C_ENDS,
             speaks=_C_SPEAKS,
+        ),
+        Language(
+            name="rust",
+            label="Rust",
+            source="main.rs",
+            lexis="rust",
+            entry="main",
+            sign=_RUST_SIGN,
+            starts=_RUST_STARTS,
+            ends=_BRACE_ENDS,
+            speaks=_RUST_SPEAKS,
+        ),
+        Language(
+            name="go",
+            label="Go",
+            source="main.go",
+            lexis="go",
+            entry="main",
+            sign=_GO_SIGN,
+            starts=_GO_STARTS,
+            ends=_BRACE_ENDS,
+            speaks=_GO_SPEAKS,
+        ),
+        Language(
+            name="csharp",
+            label="C#",
+            source="main.cs",
+            lexis="csharp",
+            # Not Main: newer compilers take statements without it.
+            entry=None,
+            sign=_CSHARP_SIGN,
+            starts=_CSHARP_STARTS,
+            ends=_BRACE_ENDS,
+            speaks=_CSHARP_SPEAKS,
         ),
         Language(
             name="python",

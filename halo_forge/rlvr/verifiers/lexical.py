@@ -10,7 +10,7 @@ import re
 
 from halo_forge.rlvr.verifiers.languages import Language
 
-__all__ = ["bare_code", "defines"]
+__all__ = ["bare_code", "defines", "masked_code"]
 
 _C = re.compile(
     r"""(?P<comment> //(?:[^\\\n]|\\.)* | /\*.*?(?:\*/|\Z) )
@@ -28,6 +28,31 @@ _PYTHON = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_RUST = re.compile(
+    r"""(?P<comment> //[^\n]* | /\*.*?(?:\*/|\Z) )
+      | (?P<string> \b[bc]?r(?P<fence>\#{0,16})".*?(?:"(?P=fence)|\Z) | \b[bc]?"(?:[^"\\]|\\.)*"?
+                  | "(?:[^"\\]|\\.)*"? )
+      | (?P<char> '(?:[^'\\\n]|\\(?:u\{[0-9a-fA-F_]{1,8}\}|x..|[^ux\n]))' )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_GO = re.compile(
+    r"""(?P<comment> //[^\n]* | /\*.*?(?:\*/|\Z) )
+      | (?P<string> `[^`]*(?:`|\Z) | "(?:[^"\\\n]|\\.)*"? )
+      | (?P<char> '(?:[^'\\\n]|\\.)*' )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_CSHARP = re.compile(
+    r"""(?P<comment> //[^\n]* | /\*.*?(?:\*/|\Z) )
+      | (?P<string> \$*"{3}.*?(?:"{3}|\Z) | (?:@\$|\$@|@)"(?:[^"]|"")*(?:"|\Z)
+                  | \$?"(?:[^"\\\n]|\\.)*"? )
+      | (?P<char> '(?:[^'\\\n]|\\.){1,8}' )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_BRACES = {"c": _C, "rust": _RUST, "go": _GO, "csharp": _CSHARP}
+_DIRECTIVE = re.compile(r"^[ \t]*#[^\n]*", re.MULTILINE)
 _FIELD = re.compile(r"\{([^{}]*)\}")
 
 
@@ -39,16 +64,31 @@ def bare_code(code: str, language: Language) -> str:
     """
     if language.lexis == "python":
         return _PYTHON.sub(_emptied_python, code)
-    return _without_dead_lines(_C.sub(_emptied_c, code))
+    bare = _BRACES[language.lexis].sub(_emptied, code)
+    return _without_dead_lines(bare) if language.lexis == "c" else bare
+
+
+def masked_code(code: str, language: Language) -> str:
+    """Return ``code`` with blanks in the place of comments, strings and ``#`` lines of C."""
+    pattern = _PYTHON if language.lexis == "python" else _BRACES[language.lexis]
+    masked = pattern.sub(_blanked, code)
+    return _DIRECTIVE.sub(_blanked, masked) if language.lexis == "c" else masked
 
 
 def defines(code: str, name: str) -> bool:
-    """Whether text that `bare_code` returned seems to define (or call) ``name``."""
+    """Whether text that `bare_code` returned seems to define (or call, or assign) ``name``."""
     word = re.escape(name)
-    return re.search(rf"\b{word}\s*\(|\b(?:def|class|struct)\s+{word}\b", code) is not None
+    pattern = (
+        rf"\b{word}\s*\(|\b(?:def|class|struct)\s+{word}\b|^[ \t]*{word}[ \t]*(?::[^=\n]*)?=(?!=)"
+    )
+    return re.search(pattern, code, re.MULTILINE) is not None
 
 
-def _emptied_c(found: re.Match[str]) -> str:
+def _blanked(found: re.Match[str]) -> str:
+    return "".join("\n" if c == "\n" else " " for c in found[0])
+
+
+def _emptied(found: re.Match[str]) -> str:
     if found["comment"] is not None:
         return " "
     return '""' if found["string"] is not None else "''"

@@ -20,16 +20,30 @@ _COPY_MIN = 32
 _C_TYPES = (
     r"u?int\w*|long|short|char|float|double|void|bool|auto|const|unsigned|signed|string|size_t"
 )
-_C_WORK = re.compile(
-    rf"""\b(?:for|while|do|if|switch|throw|goto|asm|__asm__|new|delete)\b
-      | <<|>>|\+\+|--|[-+*/%&|^]=|[=!]=|&&|\|\|
-      | (?<=[\w)\]])(?<!return)\s*[-+/%^]\s*[\w(]
-      | (?<![\w:>])(?!(?:{_C_TYPES})\b)[A-Za-z_]\w*\s*\*\s*\w
-      | (?:^|[;{{}}()=,!?\[.]|(?<!:):(?!:)|\breturn\b|\belse\b)[ \t]*(?:::)?(?:\w++::)*+
-        (?!(?:main|sizeof|return|decltype|alignof)\b)[A-Za-z_]\w*\s*(?:<[^;{{}}()]{{0,200}}>)?\s*\(
-    """,
-    re.VERBOSE | re.MULTILINE,
-)
+_WORK_WORDS = {
+    "c": "for|while|do|if|switch|throw|goto|asm|__asm__|new|delete",
+    "rust": "for|while|loop|if|match",
+    "go": "for|if|switch|select|go|defer|goto",
+    "csharp": "for|foreach|while|do|if|switch|throw|goto|new|lock|await|yield",
+}
+_WORK_SIGNS = {"rust": r"\b[a-z_]\w*!\s*[(\[{]", "go": "<-"}
+
+
+def _work(lexis: str) -> re.Pattern[str]:
+    return re.compile(
+        rf"""\b(?:{_WORK_WORDS[lexis]})\b | {_WORK_SIGNS.get(lexis, "<<")}
+          | <<|>>|\+\+|--|[-+*/%&|^]=|[=!]=|&&|\|\|
+          | (?<=[\w)\]])(?<!return)\s*[-+/%^]\s*[\w(]
+          | (?<![\w:>])(?!(?:{_C_TYPES})\b)[A-Za-z_]\w*\s*\*\s*\w
+          | (?:^|[;{{}}()=,!?\[.]|(?<!:):(?!:)|\breturn\b|\belse\b)[ \t]*(?:::)?(?:\w++::)*+
+            (?!(?:main|sizeof|return|decltype|alignof)\b)[A-Za-z_]\w*\s*
+            (?:<[^;{{}}()]{{0,200}}>)?\s*\(
+        """,
+        re.VERBOSE | re.MULTILINE,
+    )
+
+
+_WORK = {lexis: _work(lexis) for lexis in _WORK_WORDS}
 _MAIN_HEAD = re.compile(r"\bmain\s*\([^(){}]*\)")
 _PY_BLOCK = re.compile(r"(?:async\s+)?def\b|class\b|@")
 _PY_IMPORT = re.compile(r"(?:import|from)\b")
@@ -47,6 +61,7 @@ def hollow(
     prompt: str = "",
     entry_point: str | None = None,
     needs_io: bool = False,
+    library: bool = False,
 ) -> str | None:
     """Return why ``code`` is not a program worth compiling, or ``None`` if it may be one.
 
@@ -56,6 +71,7 @@ def hollow(
         prompt: The task's text; code that stands in it word for word is a copy.
         entry_point: Name that must be defined; the language's own when absent.
         needs_io: The task gives input or expects output, so the program must read or print.
+        library: Functions of the program are called, so it need not do anything by itself.
     """
     bare = bare_code(code, language)
     if not bare.replace('""', "").strip(" \t\r\n\f\v;\\"):
@@ -65,14 +81,11 @@ def hollow(
     name = entry_point or language.entry
     if name is not None and not defines(bare, name):
         return f"the program has no {name}()"
-    if language.lexis == "c":
-        idle = (
-            None if _C_WORK.search(_MAIN_HEAD.sub("main()", bare)) else "the program does nothing"
-        )
-    elif entry_point is None:
-        idle = _python_idle(bare)
+    if language.lexis != "python":
+        works = _WORK[language.lexis].search(_MAIN_HEAD.sub("main()", bare))
+        idle = None if works else "the program does nothing"
     else:
-        idle = None
+        idle = None if library or entry_point is not None else _python_idle(bare)
     if idle is None and needs_io and not language.speaks.search(bare):
         return "the program neither reads input nor prints"
     return idle

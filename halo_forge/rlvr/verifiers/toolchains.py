@@ -1,107 +1,39 @@
-"""The table of toolchains: all that is specific to a compiler or interpreter is a row here.
-
-A `Language` is what the model writes; a `Toolchain` is what we do with it: the argv that builds,
-the argv that runs, how diagnostics read, how to install it. Several may serve one language.
-
-Nothing here starts a process; drivers are tried in the sandbox (`workbench`).
-"""
+"""The table of toolchains: all that is specific to a compiler or interpreter is a row here."""
 
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
-from halo_forge.core.errors import UserError, VerifierFault
-from halo_forge.rlvr.verifiers.languages import LANGUAGES, Language, find_language
-from halo_forge.sandbox import python_executable
+from halo_forge.core.errors import UserError
+from halo_forge.rlvr.verifiers.languages import LANGUAGES, find_language
+from halo_forge.rlvr.verifiers.toolchain import DRIVER, FLAGS, RUNNER, Toolchain
 
-__all__ = ["DRIVER", "TOOLCHAINS", "Toolchain", "driver_path", "require", "resolve"]
-
-
-DRIVER = "{driver}"
-"""Stands for the driver's path in the argv templates."""
-
-
-@dataclass(frozen=True, slots=True)
-class Toolchain:
-    """A compiler or interpreter and how to use it.
-
-    Attributes:
-        name: Key in `TOOLCHAINS`.
-        language: What it builds.
-        driver: Program looked up on PATH; `DRIVER` in the argv templates.
-        build: Argv of the build step, without the caller's flags.
-        flags: Used when the caller gives none.
-        strict: Used instead of ``flags`` when warnings count.
-        links: Appended after the source: libraries every program may use.
-        unlinked: Flag that stops before linking, for answers that are functions.
-        run: Argv of a run.
-        version: Argv whose first line of output names the version.
-        warning: Matches a warning in the build's standard error.
-        mutes: Matches source text that silences warnings.
-        error: Matches the line of a diagnostic that says what is wrong.
-        kinds: Classes of diagnostics, first match wins.
-        good: A program that must build, run and print ``ok``.
-        bad: A program that must not build.
-        install: Package to install, by family of systems.
-    """
-
-    name: str
-    language: Language
-    driver: str
-    build: tuple[str, ...]
-    flags: tuple[str, ...]
-    strict: tuple[str, ...]
-    links: tuple[str, ...]
-    unlinked: str | None
-    run: tuple[str, ...]
-    version: tuple[str, ...]
-    warning: re.Pattern[str] | None
-    mutes: re.Pattern[str] | None
-    error: re.Pattern[str]
-    kinds: tuple[tuple[str, re.Pattern[str]], ...]
-    good: str
-    bad: str
-    install: tuple[tuple[str, str], ...]
-
-    def build_argv(self, driver: str, flags: Sequence[str], *, link: bool = True) -> list[str]:
-        """Return the argv of the build step with ``driver`` and ``flags`` filled in."""
-        argv = _filled(self.build, driver)
-        if self.unlinked is not None and not link:
-            return [*argv, *flags, self.unlinked]
-        return [*argv, *flags, *self.links]
-
-    def run_argv(self, driver: str) -> list[str]:
-        """Return the argv of a run."""
-        return _filled(self.run, driver)
-
-    def version_argv(self, driver: str) -> list[str]:
-        """Return the argv that prints the version."""
-        return _filled(self.version, driver)
-
+__all__ = ["DEFAULTS", "TOOLCHAINS", "resolve"]
 
 _C_MUTES = re.compile(
     r"#\s*pragma\s+(?:GCC|clang)\s+(?:diagnostic|system_header)|\b_Pragma\s*\(|"
     r"^\s*#\s*(?:line\s+)?\d+\s+\"[^\"\n]*\"\s+\d",
     re.MULTILINE,
 )
-_C_KINDS = tuple(
-    (kind, re.compile(pattern))
-    for kind, pattern in (
-        ("internal", r"internal compiler error|Killed signal|out of memory"),
-        ("missing-header", r"No such file or directory|file not found"),
-        ("link", r"undefined reference|multiple definition|ld returned|undefined symbol"),
-        ("undeclared", r"undeclared|not declared|not been declared|not a member of|has no member|"
-                       r"does not name a type|unknown type|implicit declaration"),
-        ("redefinition", r"redefinition|redeclar|conflicting"),
-        ("syntax", r"expected|stray|missing terminating|unterminated|extra qualification"),
-        ("type", r"cannot convert|invalid conversion|no match|no matching|incompatible|"
-                 r"invalid operands|cannot bind|discards qualifiers|invalid use|no viable|"
-                 r"makes (?:integer|pointer)|could not convert|invalid types"),
-        ("arguments", r"too (?:few|many) arguments"),
-    )
+
+
+def _kinds(*rows: tuple[str, str]) -> tuple[tuple[str, re.Pattern[str]], ...]:
+    return tuple((kind, re.compile(pattern)) for kind, pattern in rows)
+
+
+_C_KINDS = _kinds(
+    ("internal", r"internal compiler error|Killed signal|out of memory"),
+    ("missing-header", r"No such file or directory|file not found"),
+    ("link", r"undefined reference|multiple definition|ld returned|undefined symbol"),
+    ("undeclared", r"undeclared|not declared|not been declared|not a member of|has no member|"
+                   r"does not name a type|unknown type|implicit declaration"),
+    ("redefinition", r"redefinition|redeclar|conflicting"),
+    ("syntax", r"expected|stray|missing terminating|unterminated|extra qualification"),
+    ("type", r"cannot convert|invalid conversion|no match|no matching|incompatible|"
+             r"invalid operands|cannot bind|discards qualifiers|invalid use|no viable|"
+             r"makes (?:integer|pointer)|could not convert|invalid types"),
+    ("arguments", r"too (?:few|many) arguments"),
 )  # fmt: skip
 _C_ERROR = re.compile(
     r"\berror:|fatal error:|undefined reference|multiple definition|internal compiler error"
@@ -122,9 +54,21 @@ _GCC_GUARDS = (
     "-frandom-seed=0",
 )
 
+_CLANG_INSTALL = (
+    ("Fedora", "sudo dnf install clang"),
+    ("Debian/Ubuntu", "sudo apt install clang"),
+    ("macOS", "xcode-select --install"),
+)
+_CLANG_GUARDS = (
+    "-ferror-limit=1",
+    "-fno-caret-diagnostics",
+    "-fno-color-diagnostics",
+    "-fmessage-length=0",
+)
+
 # -O1 costs what -O0 does, since less code reaches the assembler, and the tests run faster.
-_GCC_QUIET = ("-O1", "-w")
-_GCC_STRICT = ("-O1", "-Wall", "-Wextra")
+_QUIET = ("-O1", "-w")
+_STRICT = ("-O1", "-Wall", "-Wextra")
 
 _PARSE = """\
 import sys
@@ -138,66 +82,185 @@ except Exception as error:
     sys.exit(1)
 """
 
+_GXX = Toolchain(
+    name="g++",
+    language=LANGUAGES["cpp"],
+    driver="g++",
+    build=(
+        DRIVER, *_GCC_GUARDS, "-ftemplate-depth=256", "-fconstexpr-ops-limit=10000000",
+        "main.cpp", "-o", "program",
+    ),
+    flags=("-std=c++17", *_QUIET),
+    strict=("-std=c++17", *_STRICT),
+    unlinked=("-c",),
+    warning=re.compile(r"\bwarning:"),
+    mutes=_C_MUTES,
+    error=_C_ERROR,
+    kinds=_C_KINDS,
+    good='#include <cstdio>\nint main() { std::puts("ok"); }\n',
+    bad="int main() { return undeclared; }\n",
+    install=_GCC_INSTALL,
+)  # fmt: skip
+_GCC = replace(
+    _GXX,
+    name="gcc",
+    language=LANGUAGES["c"],
+    driver="gcc",
+    build=(DRIVER, *_GCC_GUARDS, "main.c", "-o", "program"),
+    flags=("-std=gnu17", *_QUIET),
+    strict=("-std=gnu17", *_STRICT),
+    links=("-lm",),
+    good='#include <stdio.h>\nint main(void) { puts("ok"); return 0; }\n',
+    bad="int main(void) { return undeclared; }\n",
+)
+_CLANGXX = replace(
+    _GXX,
+    name="clang++",
+    driver="clang++",
+    build=(
+        DRIVER, *_CLANG_GUARDS, "-ftemplate-depth=256", "-fconstexpr-steps=10000000",
+        "main.cpp", "-o", "program",
+    ),
+    install=_CLANG_INSTALL,
+)  # fmt: skip
+_CLANG = replace(
+    _GCC,
+    name="clang",
+    driver="clang",
+    build=(DRIVER, *_CLANG_GUARDS, "main.c", "-o", "program"),
+    install=_CLANG_INSTALL,
+)
+# Wine is kept from opening windows and from offering to install what Windows has beside it.
+_WINE = ("env", "WINEDEBUG=-all", "WINEDLLOVERRIDES=mscoree=;mshtml=", RUNNER, "program.exe")
+_MINGW_INSTALL = (
+    ("Fedora", "sudo dnf install mingw64-gcc-c++ wine"),
+    ("Debian/Ubuntu", "sudo apt install g++-mingw-w64-x86-64-posix wine"),
+    ("macOS", "brew install mingw-w64"),
+)
+
 TOOLCHAINS: dict[str, Toolchain] = {
     toolchain.name: toolchain
     for toolchain in (
-        Toolchain(
-            name="g++",
-            language=LANGUAGES["cpp"],
-            driver="g++",
-            build=(
-                DRIVER, *_GCC_GUARDS, "-ftemplate-depth=256", "-fconstexpr-ops-limit=10000000",
-                "main.cpp", "-o", "program",
-            ),
-            flags=("-std=c++17", *_GCC_QUIET),
-            strict=("-std=c++17", *_GCC_STRICT),
-            links=(),
-            unlinked="-c",
-            run=("./program",),
-            version=(DRIVER, "--version"),
-            warning=re.compile(r"\bwarning:"),
-            mutes=_C_MUTES,
-            error=_C_ERROR,
-            kinds=_C_KINDS,
-            good='#include <cstdio>\nint main() { std::puts("ok"); }\n',
-            bad="int main() { return undeclared; }\n",
-            install=_GCC_INSTALL,
+        _GXX,
+        _GCC,
+        _CLANGXX,
+        _CLANG,
+        replace(
+            _GXX,
+            name="mingw-g++",
+            driver="x86_64-w64-mingw32-g++",
+            build=(*_GXX.build[:-1], "program.exe"),
+            links=("-static",),  # so that a run needs no library beside the program
+            run=_WINE,
+            runner="wine",
+            install=_MINGW_INSTALL,
+        ),
+        replace(
+            _GCC,
+            name="mingw-gcc",
+            driver="x86_64-w64-mingw32-gcc",
+            build=(*_GCC.build[:-1], "program.exe"),
+            links=("-static",),  # so that a run needs no library beside the program
+            run=_WINE,
+            runner="wine",
+            install=_MINGW_INSTALL,
         ),
         Toolchain(
-            name="gcc",
-            language=LANGUAGES["c"],
-            driver="gcc",
-            build=(DRIVER, *_GCC_GUARDS, "main.c", "-o", "program"),
-            flags=("-std=gnu17", *_GCC_QUIET),
-            strict=("-std=gnu17", *_GCC_STRICT),
-            links=("-lm",),
-            unlinked="-c",
-            run=("./program",),
-            version=(DRIVER, "--version"),
-            warning=re.compile(r"\bwarning:"),
-            mutes=_C_MUTES,
-            error=_C_ERROR,
-            kinds=_C_KINDS,
-            good='#include <stdio.h>\nint main(void) { puts("ok"); return 0; }\n',
-            bad="int main(void) { return undeclared; }\n",
-            install=_GCC_INSTALL,
+            name="rustc",
+            language=LANGUAGES["rust"],
+            driver="rustc",
+            build=(
+                DRIVER, "--edition=2021", "--color=never", "-Cdebuginfo=0", "-Ccodegen-units=1",
+                "main.rs", "-o", "program",
+            ),
+            flags=("-Copt-level=1", "-Awarnings"),
+            strict=("-Copt-level=1",),
+            unlinked=("--crate-type=lib",),
+            warning=re.compile(r"^warning\b"),
+            mutes=re.compile(r"#!?\s*\[\s*(?:allow|expect)\b|\bcfg_attr\b"),
+            error=re.compile(r"^error\b"),
+            kinds=_kinds(
+                ("link", r"linking with"),
+                ("undeclared", r"E0(?:412|423|424|425|432|433|405|599|609|610)\b|cannot find"),
+                ("type", r"E0(?:277|282|283|308|369|600|604|605|606|614)\b|mismatched types"),
+                ("borrow", r"E0(?:381|382|384|499|50[1-9]|515|596|597|716)\b"),
+                ("arguments", r"E0(?:050|060|061|106|107)\b"),
+                ("unsafe", r"E0133\b"),
+                ("syntax", r"expected|unknown start|unterminated|unclosed|mismatched closing"),
+            ),
+            good='fn main() { println!("ok"); }\n',
+            bad="fn main() { undeclared(); }\n",
+            install=(
+                ("Fedora", "sudo dnf install rust"),
+                ("Debian/Ubuntu", "sudo apt install rustc"),
+                ("any system", "https://rustup.rs"),
+            ),
+        ),
+        Toolchain(
+            name="go",
+            language=LANGUAGES["go"],
+            driver="go",
+            # No modules and no C: what a program may import is the standard library.
+            build=(
+                "env", "GO111MODULE=off", "CGO_ENABLED=0", "GOCACHE=/tmp/go", "GOFLAGS=-p=1",
+                DRIVER, "build", "-o", "program", FLAGS, "main.go",
+            ),
+            version=(DRIVER, "version"),
+            error=re.compile(r"^\./main\.go:\d+|^main\.go:\d+|^# |undefined"),
+            kinds=_kinds(
+                ("missing-header", r"cannot find package|no required module|is not in (?:GO|std)"),
+                ("unused", r"declared (?:but|and) not used|imported (?:and|but) not used"),
+                ("undeclared", r"undefined|undeclared|has no field or method"),
+                ("redefinition", r"redeclared"),
+                ("syntax", r"syntax error|non-declaration statement|unexpected"),
+                ("type", r"cannot use|mismatched types|cannot convert|invalid operation"),
+                ("arguments", r"(?:too many|not enough) arguments|missing return"),
+                ("link", r"function main is undeclared"),
+            ),
+            good='package main\n\nimport "fmt"\n\nfunc main() { fmt.Println("ok") }\n',
+            bad="package main\n\nfunc main() { undeclared() }\n",
+            install=(
+                ("Fedora", "sudo dnf install golang"),
+                ("Debian/Ubuntu", "sudo apt install golang-go"),
+                ("macOS", "brew install go"),
+            ),
+        ),
+        Toolchain(
+            name="mcs",
+            language=LANGUAGES["csharp"],
+            driver="mcs",
+            build=(DRIVER, "-nologo", "-optimize+", "-out:program.exe", "main.cs"),
+            flags=("-warn:0",),
+            strict=("-warn:4",),
+            unlinked=("-target:library",),
+            run=(RUNNER, "program.exe"),
+            runner="mono",
+            warning=re.compile(r"\bwarning CS\d+"),
+            mutes=re.compile(r"#\s*pragma\s+warning\s+disable"),
+            error=re.compile(r"\berror CS\d+"),
+            kinds=_kinds(
+                ("undeclared", r"CS0(?:103|117|234|246|1061)\b"),
+                ("type", r"CS0(?:019|029|030|266|428)\b|CS1503\b"),
+                ("arguments", r"CS15(?:01|02)\b|CS7036\b"),
+                ("link", r"CS5001\b"),
+                ("syntax", r"CS1(?:00[0-9]|01[0-9]|02[0-9]|51[0-9]|525)\b|CS8025\b"),
+            ),
+            good='class Program { static void Main() { System.Console.WriteLine("ok"); } }\n',
+            bad="class Program { static void Main() { undeclared(); } }\n",
+            install=(
+                ("Fedora", "sudo dnf install mono-core"),
+                ("Debian/Ubuntu", "sudo apt install mono-mcs mono-runtime"),
+                ("macOS", "brew install mono"),
+            ),
         ),
         Toolchain(
             name="python",
             language=LANGUAGES["python"],
             driver="python3",
             build=(DRIVER, "-I", "-S", "-B", "-W", "ignore", "-c", _PARSE),
-            flags=(),
-            strict=(),
-            links=(),
-            unlinked=None,
             # Not -I: it would drop PYTHONHASHSEED, and the order of a printed set is a verdict.
             run=(DRIVER, "-B", "-s", "main.py"),
-            version=(DRIVER, "--version"),
-            warning=None,
-            mutes=None,
             error=re.compile(r"^(?:main\.py:\d+: )?[A-Za-z_][\w.]*(?:Error|Exception|Interrupt)\b"),
-            kinds=(),
             good='print("ok")\n',
             bad="print(\n",
             install=(
@@ -209,7 +272,8 @@ TOOLCHAINS: dict[str, Toolchain] = {
     )
 }  # fmt: skip
 
-_BY_LANGUAGE = {toolchain.language.name: toolchain for toolchain in TOOLCHAINS.values()}
+DEFAULTS = tuple({row.language.name: row for row in reversed(TOOLCHAINS.values())}.values())[::-1]
+"""For each language the first toolchain of the table."""
 
 
 def resolve(language: str) -> Toolchain:
@@ -223,31 +287,4 @@ def resolve(language: str) -> Toolchain:
         raise UserError(
             f"no toolchain for language {language!r}. Known: {', '.join(sorted(LANGUAGES))}."
         )
-    return _BY_LANGUAGE[found.name]
-
-
-def driver_path(toolchain: Toolchain) -> str | None:
-    """Return the absolute path of a toolchain's driver on this machine, if it is here."""
-    if toolchain.name == "python":
-        return python_executable()
-    return shutil.which(toolchain.driver)
-
-
-def require(toolchain: Toolchain) -> str:
-    """Return the absolute path of a toolchain's driver.
-
-    Raises:
-        VerifierFault: If it is not installed; the message says how to install it.
-    """
-    path = driver_path(toolchain)
-    if path is None:
-        ways = "; ".join(f"{system}: {command}" for system, command in toolchain.install)
-        raise VerifierFault(
-            f"{toolchain.driver} is not on PATH, so {toolchain.language.label} cannot be judged. "
-            f"Install it ({ways})."
-        )
-    return path
-
-
-def _filled(template: Sequence[str], driver: str) -> list[str]:
-    return [driver if part == DRIVER else part for part in template]
+    return next(row for row in DEFAULTS if row.language == found)

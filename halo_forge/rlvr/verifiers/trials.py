@@ -10,7 +10,7 @@ from typing import Self
 from halo_forge.core.types import TestCase
 from halo_forge.rlvr.verifiers.diagnostics import first_error, quoted
 from halo_forge.rlvr.verifiers.matching import MatchMode, matches, search_job
-from halo_forge.rlvr.verifiers.toolchains import Toolchain
+from halo_forge.rlvr.verifiers.toolchain import Toolchain
 from halo_forge.rlvr.verifiers.workbench import Tool, Workbench
 from halo_forge.sandbox import Outcome, Status, Step
 
@@ -66,7 +66,7 @@ class TrialResult:
 
 def trial_steps(trials: Sequence[Trial], tool: Tool, bench: Workbench) -> tuple[Step, ...]:
     """Return the steps of trials. What is expected stays outside."""
-    argv = tuple(tool.toolchain.run_argv(tool.driver))
+    argv = tuple(tool.toolchain.run_argv(tool.driver, tool.runner))
     steps = []
     for trial in trials:
         # Twice the expected size and some: a big right output is never cut off.

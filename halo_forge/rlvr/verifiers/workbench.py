@@ -11,18 +11,31 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from halo_forge.core.errors import SandboxFault, VerifierFault
 from halo_forge.rlvr.verifiers.diagnostics import first_error, shown
-from halo_forge.rlvr.verifiers.toolchains import Toolchain, require
+from halo_forge.rlvr.verifiers.toolchain import Toolchain, require, runner_path
 from halo_forge.sandbox import Job, JobResult, Limits, Outcome, Sandbox, Status, Step, open_sandbox
 
-__all__ = ["Budget", "Tool", "Workbench"]
+__all__ = ["Budget", "SandboxOpener", "Tool", "Workbench"]
 
 _BUILD_MEMORY = 2 << 30
 _BUILD_FILE = 64 << 20
 _TIME_LIMITS = frozenset({Status.TIMEOUT, Status.CPU_LIMIT})
+
+
+class SandboxOpener(Protocol):
+    """Opens a sandbox for a verifier, which closes it."""
+
+    def __call__(self, *, workers: int) -> Sandbox:
+        """Open a sandbox that runs ``workers`` jobs at one time.
+
+        Raises:
+            SandboxFault: If there is none.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,33 +83,40 @@ class Tool:
     Attributes:
         toolchain: Its row of the table.
         driver: Absolute path of its driver.
+        runner: Absolute path of the program that runs what was built, if it needs one.
         version: First line of what it says about its version.
         flags: Flags that every build gets.
     """
 
     toolchain: Toolchain
     driver: str
+    runner: str | None
     version: str
     flags: tuple[str, ...]
+
+    @property
+    def runs(self) -> bool:
+        """What it builds can be run here."""
+        return self.toolchain.runner is None or self.runner is not None
 
 
 class Workbench:
     """Builds and runs programs; opens its sandbox on first use; thread-safe.
 
     Args:
-        sandbox: Somebody else's sandbox, which stays open on `close`; an own one when absent.
+        sandbox: Somebody else's sandbox, which stays open on `close`, or what opens an own one;
+            the best there is when absent.
         workers: Jobs that an own sandbox runs at one time.
         budget: Limits of builds and runs.
-        accept_unsafe: An own sandbox may be one that confines nothing, if no other works.
     """
 
     def __init__(
-        self, sandbox: Sandbox | None, workers: int, budget: Budget, *, accept_unsafe: bool = False
+        self, sandbox: Sandbox | SandboxOpener | None, workers: int, budget: Budget
     ) -> None:
-        self._given = sandbox
+        self._given = sandbox if isinstance(sandbox, Sandbox) else None
+        self._opener = None if isinstance(sandbox, Sandbox) else sandbox
         self._own: Sandbox | None = None
         self._workers = workers
-        self._accept_unsafe = accept_unsafe
         self._tools: dict[str, Tool] = {}
         self._lock = threading.RLock()
         self.budget = budget
@@ -122,6 +142,14 @@ class Workbench:
             if toolchain.name not in self._tools:
                 self._tools[toolchain.name] = self._try(toolchain, flags)
             return self._tools[toolchain.name]
+
+    def open(self) -> None:
+        """Open the sandbox now.
+
+        Raises:
+            VerifierFault: If there is none.
+        """
+        self._sandbox()
 
     def run(self, job: Job) -> JobResult:
         """Run a job.
@@ -165,7 +193,7 @@ class Workbench:
         with self._lock:
             if self._own is None:
                 try:
-                    self._own = open_sandbox(workers=self._workers, unsafe=self._accept_unsafe)
+                    self._own = (self._opener or open_sandbox)(workers=self._workers)
                 except SandboxFault as fault:
                     raise VerifierFault(f"no sandbox: {fault}") from fault
                 # A verifier that nobody cleaned up still leaves nothing behind.
@@ -177,15 +205,15 @@ class Workbench:
         return Step(tuple(argv), limits=self.budget.build())
 
     def _try(self, toolchain: Toolchain, flags: tuple[str, ...]) -> Tool:
-        tool = Tool(toolchain, require(toolchain), "", flags)
+        tool = Tool(toolchain, require(toolchain), runner_path(toolchain), "", flags)
         build = self._build_step(tool)
         source = toolchain.language.source
-        probes = (
-            Step(tuple(toolchain.version_argv(tool.driver))),
-            Step(tuple(toolchain.run_argv(tool.driver))),
-        )
-        good = self.run(Job({source: toolchain.good.encode()}, build, probes))
-        if [run.ok for run in good.runs] != [True, True] or good.runs[1].stdout.strip() != b"ok":
+        probes = [Step(tuple(toolchain.version_argv(tool.driver)))]
+        if tool.runs:
+            probes.append(Step(tuple(toolchain.run_argv(tool.driver, tool.runner))))
+        good = self.run(Job({source: toolchain.good.encode()}, build, tuple(probes)))
+        said = [run.stdout.strip() for run in good.runs if run.ok]
+        if len(said) != len(probes) or (tool.runs and said[-1] != b"ok"):
             raise VerifierFault(
                 f"{tool.driver} cannot build and run a correct program in the "
                 f"{self.backend} sandbox: {_complaint(good, toolchain)}"
@@ -194,7 +222,7 @@ class Workbench:
         if bad.build is None or bad.build.status is not Status.NONZERO:
             raise VerifierFault(f"{tool.driver} accepts a program with an error in it")
         version = good.runs[0].stdout.decode("utf-8", "replace").partition("\n")[0]
-        return Tool(toolchain, tool.driver, shown(version, 120), flags)
+        return replace(tool, version=shown(version, 120))
 
 
 def _complaint(result: JobResult, toolchain: Toolchain) -> str:

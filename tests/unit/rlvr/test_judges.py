@@ -7,6 +7,7 @@ import pytest
 from halo_forge.config.sections import VerifierSettings
 from halo_forge.core.errors import UserError
 from halo_forge.rlvr.judges import make_verifier
+from halo_forge.rlvr.verifiers import ChainedVerifier, SubprocessVerifier
 from tests.fakes import FakeVerifier, plug_in
 
 
@@ -38,7 +39,6 @@ def test_defaults_of_settings_ask_for_nothing() -> None:
         ("language", "cpp"),
         ("warn_as_error", True),
         ("run_after_compile", False),
-        ("unsafe_no_sandbox", True),
     ],
 )
 def test_setting_without_meaning_is_refused_by_name(name: str, value: object) -> None:
@@ -88,3 +88,65 @@ def test_verifier_without_hidden_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     plug_in(monkeypatch, "verifiers", "plain", _Plain)
     verifier = make_verifier(VerifierSettings(type="plain"), score_hidden=True)
     assert isinstance(verifier, _Plain)
+
+
+def test_chain_from_settings() -> None:
+    """Stages are written like the section itself and inherit the limits of the whole."""
+    stages = [{"type": "fake", "timeout": 3, "options": {"bonus": 0.5}}, {"type": "fake"}]
+    settings = VerifierSettings(
+        type="chained", timeout=9, options={"verifiers": stages, "weights": [0.25, 0.75]}
+    )
+    chain = make_verifier(settings, score_hidden=True)
+    assert isinstance(chain, ChainedVerifier)
+    one, two = chain.stages
+    assert isinstance(one, FakeVerifier)
+    assert isinstance(two, FakeVerifier)
+    assert [(s.timeout, s.bonus, s.score_hidden) for s in (one, two)] == [
+        (3, 0.5, True),
+        (9, 0.0, True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "needs a list of stages"),
+        ({"verifiers": "gcc"}, "needs a list of stages"),
+        ({"verifiers": ["gcc"]}, "needs a list of stages"),
+        ({"verifiers": []}, "at least one"),
+        ({"verifiers": [{"type": "fake"}], "weights": [0.5]}, "sum to 1"),
+        ({"verifiers": [{"type": "fake"}], "wieghts": [1]}, "wieghts"),
+        ({"verifiers": [{"type": "fak"}]}, "Did you mean 'fake'"),
+        ({"verifiers": [{"type": "fake", "timeot": 3}]}, "timeot"),
+    ],
+)
+def test_wrong_chain(options: dict[str, object], said: str) -> None:
+    """What is wrong with the stages is said."""
+    with pytest.raises(UserError, match=said):
+        make_verifier(VerifierSettings(type="chained", options=options))
+
+
+def test_command_reaches_the_verifier_that_takes_one() -> None:
+    """`verifier.command` is for the subprocess verifier, which cannot do without."""
+    with pytest.raises(UserError, match="command"):
+        make_verifier(VerifierSettings(type="subprocess"))
+    with pytest.raises(UserError, match="means nothing to verifier 'fake'"):
+        make_verifier(_settings(command="cat {file}"))
+    made = make_verifier(VerifierSettings(type="subprocess", command="cat {file}"))
+    assert isinstance(made, SubprocessVerifier)
+
+
+@pytest.mark.parametrize("settings", [{"unsafe_no_sandbox": True}, {"require_sandbox": ["files"]}])
+def test_sandbox_settings_need_a_sandbox(settings: dict[str, object]) -> None:
+    """A verifier that runs nothing cannot be asked how it confines."""
+    with pytest.raises(UserError, match="has no sandbox"):
+        make_verifier(_settings(**settings))
+
+
+def test_required_guarantees_reach_the_sandbox() -> None:
+    """What is required is checked when the sandbox opens: unknown names, and what does not hold."""
+    wrong = VerifierSettings(type="gcc", require_sandbox=("networks",))
+    with make_verifier(wrong) as verifier, pytest.raises(UserError, match="'networks'"):
+        verifier.start()
+    with make_verifier(VerifierSettings(type="gcc", require_sandbox=("files", "network"))) as one:
+        one.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +16,7 @@ from halo_forge.config.load import load_config
 from halo_forge.config.raft import RaftConfig
 from halo_forge.core.errors import UserError, VerifierFault
 from halo_forge.core.identity import content_id
+from halo_forge.core.types import Prompt
 from halo_forge.data.prompts import load_prompts
 from halo_forge.engines.base import EngineSpec
 from halo_forge.rlvr import raft_trainer
@@ -38,7 +39,7 @@ _EVERY_ATTEMPT = ("run.json", "logs/")
 class _NoCompiler(FakeVerifier):
     """A verifier that cannot start here."""
 
-    def start(self) -> None:
+    def start(self, prompts: Sequence[Prompt] = ()) -> None:
         """Say so."""
         raise VerifierFault("no compiler: install g++")
 

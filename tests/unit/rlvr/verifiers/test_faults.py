@@ -8,7 +8,13 @@ import pytest
 
 from halo_forge.core.errors import SandboxFault, UserError, VerifierFault
 from halo_forge.core.types import TestCase
-from halo_forge.rlvr.verifiers import ExecutionVerifier, GCCVerifier, toolchains, workbench
+from halo_forge.rlvr.verifiers import (
+    ExecutionVerifier,
+    GCCVerifier,
+    toolchain,
+    toolchains,
+    workbench,
+)
 from halo_forge.rlvr.verifiers.batch import FaultRecord, judge_all
 from halo_forge.sandbox import JobResult, Outcome, Sandbox, Status
 
@@ -52,7 +58,7 @@ def working(job) -> JobResult:
 
 @pytest.fixture
 def _no_compilers(monkeypatch) -> None:
-    monkeypatch.setattr(toolchains.shutil, "which", lambda name: None)
+    monkeypatch.setattr(toolchain.shutil, "which", lambda name: None)
 
 
 @pytest.mark.usefixtures("_no_compilers")
@@ -146,19 +152,23 @@ def test_no_sandbox_is_a_fault(monkeypatch) -> None:
         ExecutionVerifier(CASES).verify("print(1)")
 
 
-@pytest.mark.parametrize("accepted", [False, True])
 @pytest.mark.parametrize("kind", [GCCVerifier, ExecutionVerifier])
-def test_unconfined_only_when_accepted(monkeypatch, kind, accepted) -> None:
-    """An own sandbox may be unconfined only by the user's word, and is closed with the verifier."""
-    asked, closed = [], []
-    sandbox = Scripted(working)
-    monkeypatch.setattr(sandbox, "close", lambda: closed.append(True))
-    monkeypatch.setattr(workbench, "open_sandbox", lambda **o: (asked.append(o), sandbox)[1])
-    with kind(unsafe_no_sandbox=accepted) as verifier:
+def test_a_sandbox_that_is_opened_is_closed(kind) -> None:
+    """What a verifier has opened for it is its own, and goes with it; what it is lent stays."""
+    opened, closed = [], []
+
+    class Own(Scripted):
+        def close(self) -> None:
+            closed.append(self)
+
+    def opener(*, workers):
+        opened.append(workers)
+        return Own(working)
+
+    with kind(sandbox=opener, max_workers=3) as verifier:
         verifier.start()
-        assert not closed
-    assert [options["unsafe"] for options in asked] == [accepted]
-    assert closed == [True]
+        assert (opened, closed) == ([3], [])
+    assert len(closed) == 1
 
 
 def test_runs_stop_only_at_time_limits() -> None:
@@ -189,7 +199,7 @@ def test_limits_must_be_positive(limits) -> None:
 
 def test_language_without_toolchain() -> None:
     """Asking the table for an unknown language names the known ones."""
-    with pytest.raises(UserError, match="c, cpp, python"):
+    with pytest.raises(UserError, match="c, cpp, csharp, go, python, rust"):
         toolchains.resolve("cobol")
 
 

@@ -1,0 +1,85 @@
+"""Answers that are there already: a samples file, or one source file, becomes samples to judge."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from halo_forge.core.errors import ConfigError, UserError
+from halo_forge.core.types import Message, Prompt, Reference, Sample
+from halo_forge.data.formats import parse_prompt
+from halo_forge.utils.jsonl import BadLine, read_jsonl
+from halo_forge.utils.text import fenced, language_name
+
+__all__ = ["load_samples", "source_sample"]
+
+_SHOWN = 20
+
+
+def load_samples(path: Path) -> list[Sample]:
+    """Read a samples file: on each line a prompt's fields and ``completion``.
+
+    Lines with the same prompt are its answers, numbered from 0.
+
+    Raises:
+        ConfigError: With every bad line as ``file:line: reason`` (the first 20).
+        UserError: If the file cannot be read or holds no sample.
+    """
+    samples: list[Sample] = []
+    problems: list[str] = []
+    seen: Counter[str] = Counter()
+    for line, record in _records(path):
+        try:
+            prompt, completion = _parsed(record)
+        except ConfigError as error:
+            problems += [f"{path}:{line}: {problem}" for problem in error.problems]
+            continue
+        samples.append(Sample(prompt, seen[prompt.id], completion))
+        seen[prompt.id] += 1
+    if problems:
+        more = [f"... and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+        raise ConfigError(problems[:_SHOWN] + more)
+    if not samples:
+        raise UserError(f"{path}: holds no samples; a line is a prompt's fields and 'completion'")
+    return samples
+
+
+def source_sample(path: Path, language: str | None, reference: Reference) -> Sample:
+    """Return the program in a source file as an answer.
+
+    Args:
+        path: The file; its ending tells the language.
+        language: The language, when the ending does not tell.
+        reference: What the program is judged by.
+
+    Raises:
+        UserError: If the file cannot be read.
+    """
+    try:
+        code = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    known = language_name(language or path.suffix.removeprefix("."))
+    # What the task was is not known; the file's name would only be taken for it.
+    prompt = Prompt(path.name, (Message("user", "Write the program."),), reference, known)
+    return Sample(prompt, 0, fenced(code, known or ""))
+
+
+def _records(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadLine]]:
+    try:
+        yield from read_jsonl(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _parsed(record: dict[str, Any] | BadLine) -> tuple[Prompt, str]:
+    if isinstance(record, BadLine):
+        raise ConfigError([record.reason])
+    fields = dict(record)
+    completion = fields.pop("completion", None)
+    if not isinstance(completion, str):
+        raise ConfigError(["'completion' is missing" if completion is None else "'completion' "
+                           "must be a string"])  # fmt: skip
+    return parse_prompt(fields), completion

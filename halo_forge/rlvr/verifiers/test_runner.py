@@ -1,0 +1,334 @@
+"""Verifiers of Python functions: the tests run in one process, the answer in another (`exam`).
+
+A test passes when the values that the program returned are the right ones, by the tests' own
+comparisons, in a process that never ran the program. Neither an exit code nor a count of tests can
+be forged: what was expected, and which tests there are, is known only where no answer runs.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from halo_forge.core.errors import UserError, VerifierFault
+from halo_forge.core.types import Prompt, VerifyResult
+from halo_forge.rlvr.verifiers.base import RewardLevel
+from halo_forge.rlvr.verifiers.code import CodeVerifier, Plan, Report
+from halo_forge.rlvr.verifiers.diagnostics import shown
+from halo_forge.rlvr.verifiers.exam.archive import exam_archive
+from halo_forge.rlvr.verifiers.languages import Language
+from halo_forge.rlvr.verifiers.lexical import bare_code, defines
+from halo_forge.rlvr.verifiers.toolchain import Toolchain
+from halo_forge.rlvr.verifiers.toolchains import TOOLCHAINS
+from halo_forge.rlvr.verifiers.trials import limits_hit
+from halo_forge.rlvr.verifiers.workbench import Budget, SandboxOpener, Tool
+from halo_forge.sandbox import Job, JobResult, Outcome, Sandbox, Step, packages_with
+from halo_forge.utils.typing import override
+
+__all__ = [
+    "ExamVerifier",
+    "HumanEvalVerifier",
+    "MBPPVerifier",
+    "PytestVerifier",
+    "UnittestVerifier",
+]
+
+_OWN_SECONDS = 10.0
+"""CPU seconds for the tests' own work, on top of what the program may use."""
+
+_OUTPUT = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _ExamPlan(Plan):
+    """A plan whose tests are source code.
+
+    Attributes:
+        tests: The source.
+        who: Whose tests they are, for messages.
+    """
+
+    tests: str = ""
+    who: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Score:
+    """What came of the tests.
+
+    Attributes:
+        names: All tests there are.
+        ends: How each that was run ended, and why.
+        out_of_time: The program used up its CPU time.
+        believed: The program was asked how objects of its own compare.
+    """
+
+    names: tuple[str, ...]
+    ends: dict[str, tuple[str, str]]
+    out_of_time: bool
+    believed: bool
+
+    @property
+    def total(self) -> int:
+        """Tests that count: all but those that skipped themselves."""
+        skipped = sum(state == "skipped" for state, _ in self.ends.values())
+        return len(self.names) - skipped
+
+    @property
+    def passed(self) -> int:
+        """Tests that passed."""
+        return sum(state == "passed" for state, _ in self.ends.values())
+
+    def first_failure(self) -> str | None:
+        """Say which test failed first, and why."""
+        for name in self.names:
+            state, note = self.ends.get(name, ("failed", "was not run"))
+            if state == "failed":
+                return f"{name}: {note}"
+        return None
+
+
+class ExamVerifier(CodeVerifier):
+    """The frame of the verifiers of functions: plan the exam, hold it, read what came of it.
+
+    Args:
+        timeout: CPU seconds of the program for all tests together.
+        memory_limit_mb: MiB of memory.
+        max_workers: Answers judged at one time; one for each core when absent.
+        sandbox: Sandbox to use, which stays open, or what opens one; the best there is when absent.
+
+    Raises:
+        ValueError: If a limit is not positive.
+    """
+
+    toolchains: ClassVar[tuple[Toolchain, ...]] = (TOOLCHAINS["python"],)
+
+    def __init__(
+        self,
+        timeout: float = 60,
+        *,
+        memory_limit_mb: int = 512,
+        max_workers: int | None = None,
+        sandbox: Sandbox | SandboxOpener | None = None,
+    ) -> None:
+        super().__init__(
+            Budget(timeout, timeout, memory_limit_mb),
+            max_workers=max_workers,
+            sandbox=sandbox,
+        )
+
+    @abstractmethod
+    def _tests(self, prompt: Prompt | None) -> str | None:
+        """Return the source of the tests for a prompt, if there are any."""
+
+    @abstractmethod
+    def _reward(self, score: _Score) -> float:
+        """Return what the tests that passed are worth."""
+
+    @override
+    def _plan(self, prompt: Prompt | None) -> Plan:
+        tests = self._tests(prompt)
+        who = "the verifier" if prompt is None else f"prompt {prompt.id!r}"
+        if tests is None:
+            raise VerifierFault(
+                f'{who} has no test code: give it "tests" as source code, or choose a verifier '
+                "that needs none"
+            )
+        asked = prompt.reference.entry_point if prompt is not None else None
+        return _ExamPlan(strong=True, library=True, entry_point=asked, tests=tests, who=who)
+
+    @override
+    def _carry_out(self, plan: Plan, tool: Tool, source: bytes) -> JobResult:
+        assert isinstance(plan, _ExamPlan)
+        order = {
+            "tests": plan.tests,
+            "entry_point": plan.entry_point,
+            "packages": packages_with("pytest"),
+        }
+        seconds = self._bench.budget.run_timeout
+        argv = (tool.driver, "-B", "-s", "exam.pyz", "main.py", str(seconds))
+        limits = self._bench.budget.run(seconds + _OWN_SECONDS, _OUTPUT)
+        step = Step(argv, json.dumps(order).encode("utf-8", "surrogatepass"), limits)
+        files = {"main.py": source, "exam.pyz": exam_archive()}
+        return self._bench.run(Job(files, None, (step,)))
+
+    @override
+    def _grade(self, plan: Plan, result: JobResult, report: Report) -> VerifyResult:
+        assert isinstance(plan, _ExamPlan)
+        outcome = result.runs[0]
+        score = _read(outcome, plan.who)
+        reward = self._reward(score)
+        success = reward == RewardLevel.CORRECT_OUTPUT.value
+        note = score.first_failure()
+        if score.believed:
+            report = replace(report, integrity="weak")
+        details = f"{score.passed}/{score.total} tests passed"
+        return report.verdict(
+            "tests",
+            reward,
+            details if note is None else f"{details}; {shown(note, 200)}",
+            success=success,
+            error=None if note is None else shown(note),
+            tests_passed=score.passed,
+            tests_total=score.total,
+            tests=[score.ends.get(name, ("not_run", ""))[0] for name in score.names],
+            limits=["cpu_limit"] if score.out_of_time else limits_hit([outcome]),
+        )
+
+
+class PytestVerifier(ExamVerifier):
+    """Judges functions by pytest functions: half the share that passes, 1.0 for all of them.
+
+    The tests come from the prompt, else from ``test_file``; never from the answer. Functions
+    without fixtures or parameters need no pytest; the others are run by pytest, which must then be
+    installed beside halo-forge.
+
+    Args:
+        test_file: Tests for prompts that bring none.
+        timeout: CPU seconds of the program for all tests together.
+        memory_limit_mb: MiB of memory.
+        max_workers: Answers judged at one time; one for each core when absent.
+        sandbox: Sandbox to use, which stays open, or what opens one; the best there is when absent.
+
+    Raises:
+        UserError: If ``test_file`` cannot be read.
+        ValueError: If a limit is not positive.
+    """
+
+    def __init__(
+        self,
+        test_file: str | Path | None = None,
+        timeout: float = 60,
+        memory_limit_mb: int = 512,
+        max_workers: int | None = None,
+        sandbox: Sandbox | SandboxOpener | None = None,
+    ) -> None:
+        super().__init__(
+            timeout,
+            memory_limit_mb=memory_limit_mb,
+            max_workers=max_workers,
+            sandbox=sandbox,
+        )
+        self._file = None if test_file is None else _text(Path(test_file))
+
+    @override
+    def _tests(self, prompt: Prompt | None) -> str | None:
+        own = prompt.reference.test_code if prompt is not None else None
+        return self._file if own is None else own
+
+    @override
+    def _reward(self, score: _Score) -> float:
+        if score.total and score.passed == score.total:
+            return RewardLevel.CORRECT_OUTPUT.value
+        return 0.5 * score.passed / score.total if score.total else 0.0
+
+
+class UnittestVerifier(PytestVerifier):
+    """Judges functions by unittest: 1.0 if every test passes and there is one, else 0.0.
+
+    The arguments are those of `PytestVerifier`.
+    """
+
+    @override
+    def _reward(self, score: _Score) -> float:
+        return float(score.total > 0 and score.passed == score.total)
+
+
+class MBPPVerifier(UnittestVerifier):
+    """Judges answers to MBPP (Austin et al. 2021, arXiv:2108.07732): all asserts hold, or 0.0.
+
+    The arguments are those of `PytestVerifier`.
+    """
+
+
+class HumanEvalVerifier(UnittestVerifier):
+    """Judges answers to HumanEval (Chen et al. 2021, arXiv:2107.03374): ``check`` passes, or 0.0.
+
+    An answer may be the whole function or its body alone: what the prompt gives of the program
+    (imports, helpers, the head of the function) is put before it where it is missing. The
+    arguments are those of `PytestVerifier`.
+    """
+
+    @override
+    def _read(
+        self, text: str, prompt: Prompt | None, wanted: Sequence[Language]
+    ) -> tuple[Language, str | None]:
+        language, code = super()._read(text, prompt, wanted)
+        entry = prompt.reference.entry_point if prompt is not None else None
+        if prompt is None or entry is None:
+            return language, code
+        return language, _completed(
+            code if code is not None else text, prompt.text, entry, language
+        )
+
+
+def _completed(code: str, prompt: str, entry: str, language: Language) -> str:
+    """Return the program that an answer and its prompt make together."""
+    lines = prompt.splitlines()
+    head = next((n for n, line in enumerate(lines) if _opens(line, entry)), None)
+    if head is None:
+        return code
+    first = next((n for n, line in enumerate(lines) if language.starts.match(line)), head)
+    given = "\n".join(lines[first:head])
+    if defines(bare_code(code, language), entry):
+        return f"{given}\n{code}" if given.strip() else code
+    body = textwrap.indent(textwrap.dedent(code.strip("\n")), "    ")
+    return "\n".join([given, _signature(lines[head:]), body]) + "\n"
+
+
+def _opens(line: str, entry: str) -> bool:
+    return re.match(rf"(?:async\s+)?def\s+{re.escape(entry)}\s*\(", line) is not None
+
+
+def _signature(lines: Sequence[str]) -> str:
+    """Return the head of a function, to the colon that ends it."""
+    kept = []
+    for line in lines:
+        kept.append(line)
+        if line.split("#")[0].rstrip().endswith(":"):
+            break
+    return "\n".join(kept)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"test_file {path}: cannot be read ({reason})") from error
+
+
+def _lines(outcome: Outcome) -> Iterator[dict[str, Any]]:
+    for line in outcome.stdout.splitlines(keepends=True):
+        if line.endswith(b"\n"):  # the last may be cut off at a limit
+            yield json.loads(line)
+
+
+def _read(outcome: Outcome, who: str) -> _Score:
+    """Read the report of an exam.
+
+    Raises:
+        VerifierFault: If it ended before the program had any part in it.
+    """
+    names: tuple[str, ...] = ()
+    ends: dict[str, tuple[str, str]] = {}
+    loading = out_of_time = believed = False
+    for line in _lines(outcome):
+        names = tuple(line.get("tests", names))
+        loading = loading or "loading" in line
+        out_of_time = line.get("out_of_time", out_of_time)
+        believed = line.get("believed", believed)
+        if "id" in line and ends.get(line["id"], ("",))[0] != "failed":
+            ends[line["id"]] = line["state"], line["note"]
+    if not loading:
+        said = outcome.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise VerifierFault(
+            f"the tests of {who} cannot be run: {shown(said[-1]) if said else outcome.status}"
+        )
+    return _Score(names, ends, out_of_time, believed)
