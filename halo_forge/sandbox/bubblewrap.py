@@ -32,7 +32,7 @@ class BubblewrapCell(Cell):
     def __init__(self, settings: CellSettings) -> None:
         self._settings = settings
         self._base = Path(settings.scratch, f"worker-{os.getpid()}")
-        self._box = self._base / "box"
+        self.box = self._base / "box"
         self._program = ""
         self._mounts: list[str] = []
 
@@ -73,8 +73,8 @@ class BubblewrapCell(Cell):
     @override
     def place(self, job: Job) -> None:
         """Put the files of ``job`` in a new box."""
-        self._box = new_directory(self._base, "box")
-        place_files(self._box, job)
+        self.box = new_directory(self._base, "box")
+        place_files(self.box, job)
 
     @override
     def start(self, step: Step, streams: Streams, *, writable: bool) -> int:
@@ -93,7 +93,7 @@ class BubblewrapCell(Cell):
         command += ["--uid", str(INSIDE_USER), "--gid", str(INSIDE_USER)]
         command += self._mounts
         command += ["--ro-bind", str(self._base / "code"), _CODE]
-        command += ["--bind" if writable else "--ro-bind", str(self._box), BOX]
+        command += ["--bind" if writable else "--ro-bind", str(self.box), BOX]
         command += ["--dev", "/dev", "--proc", "/proc", "--symlink", "/tmp", "/var/tmp"]  # noqa: S108
         for place in ("/tmp", "/dev/shm"):  # noqa: S108
             command += ["--size", str(step.limits.disk), "--perms", "1777", "--tmpfs", place]
@@ -107,7 +107,7 @@ class BubblewrapCell(Cell):
     @override
     def clear(self) -> None:
         """Throw the box away."""
-        erase(self._box)
+        erase(self.box)
 
     @override
     def close(self) -> None:

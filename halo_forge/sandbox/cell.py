@@ -7,9 +7,11 @@ import os
 import socket
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from halo_forge.sandbox.policy import Guarantee, Job, Step
+from halo_forge.sandbox.shelf import Shelf
 
 __all__ = ["KEPT_FD", "LINK_FD", "Cell", "CellSettings", "Streams", "Trouble"]
 
@@ -69,7 +71,15 @@ class Streams:
 
 
 class Cell(ABC):
-    """One worker's confinement, entered once and used for many jobs."""
+    """One worker's confinement, entered once and used for many jobs.
+
+    Attributes:
+        shelf: Where builds find what is kept for them, if the backend has such a place.
+        box: Where the files of the present job lie, as the worker sees them.
+    """
+
+    shelf: Shelf | None = None
+    box: Path
 
     @abstractmethod
     def open(self) -> tuple[Guarantee, ...]:

@@ -22,9 +22,16 @@ from halo_forge.sandbox.identity import (
     shed_root,
 )
 from halo_forge.sandbox.policy import BOX, Guarantee, Job, Level, Step
-from halo_forge.sandbox.rootfs import enter_root, mount_box, mount_private_places
+from halo_forge.sandbox.rootfs import (
+    KEPT,
+    SHELF_ROOM,
+    enter_root,
+    mount_box,
+    mount_private_places,
+)
 from halo_forge.sandbox.scratch import place_files
 from halo_forge.sandbox.seccomp import build_filter
+from halo_forge.sandbox.shelf import Shelf
 from halo_forge.sandbox.slot import serve
 from halo_forge.sandbox.supervisor import complaining, kill_namespace, supervise
 from halo_forge.sandbox.worker import Restraint
@@ -75,6 +82,7 @@ class NamespaceCell(Cell):
 
     def __init__(self, settings: CellSettings) -> None:
         self.refusal = ""
+        self.box = Path(BOX)
         self._settings = settings
         user = private_user(settings.index)
         self._privileged = is_privileged() and user is not None
@@ -107,6 +115,7 @@ class NamespaceCell(Cell):
         self._home_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY)
         kernel.unshare(kernel.CLONE_NEWNS)  # not before: the launcher keeps the host's files
         has_proc = enter_root(self._settings.paths)
+        self.shelf = Shelf(Path(KEPT), SHELF_ROOM)
         kernel.drop_bounding_set()
         kernel.set_dumpable(dumpable=False)
         return self._promises(has_proc=has_proc)

@@ -11,7 +11,7 @@ the program that handles hostile text and goes to the part that handles hostile 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -23,6 +23,7 @@ __all__ = [
     "Guarantee",
     "Job",
     "JobResult",
+    "Kept",
     "Level",
     "Limits",
     "Outcome",
@@ -167,6 +168,32 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """What the builds of many jobs need, made once by each worker and kept there, read-only.
+
+    It saves time and changes nothing: a job must come out the same without it. Whether there is a
+    place to keep it is the backend's affair.
+
+    Attributes:
+        key: Plain name of what is made; the same key always means the same thing.
+        files: What it is made from: never anything that a model wrote.
+        build: Makes it.
+        names: What of the box is kept.
+        flags: Arguments appended to the build of a job that uses it; ``{kept}`` is its directory.
+    """
+
+    key: str
+    files: Mapping[str, bytes]
+    build: Step
+    names: tuple[str, ...]
+    flags: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse names that would leave their directory."""
+        _check_names([self.key, *self.files, *self.names])
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """Files, at most one build step, and any number of runs of what was built.
 
@@ -176,23 +203,29 @@ class Job:
         runs: Each starts with ``/box`` read-only as the build left it, an empty ``/tmp`` and a
             process space of its own.
         stop_on: Ends of a run after which the remaining runs are skipped.
+        kept: What the build can use, if it is there.
     """
 
     files: Mapping[str, bytes] = field(default_factory=dict)
     build: Step | None = None
     runs: tuple[Step, ...] = ()
     stop_on: frozenset[Status] = frozenset()
+    kept: Kept | None = None
 
     def __post_init__(self) -> None:
         """Refuse names that would leave ``/box``."""
-        for name in self.files:
-            if name in {"", ".", ".."} or "/" in name or "\0" in name or len(name) > 200:
-                raise ValueError(f"a job's file needs a plain name, got {name!r}")
+        _check_names(self.files)
 
     @property
     def steps(self) -> tuple[Step, ...]:
         """The build, if any, and the runs, in order."""
         return self.runs if self.build is None else (self.build, *self.runs)
+
+
+def _check_names(names: Iterable[str]) -> None:
+    for name in names:
+        if name in {"", ".", ".."} or "/" in name or "\0" in name or len(name) > 200:
+            raise ValueError(f"a job's file needs a plain name, got {name!r}")
 
 
 @dataclass(frozen=True, slots=True)

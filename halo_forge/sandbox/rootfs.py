@@ -11,7 +11,7 @@ from halo_forge.sandbox import kernel
 from halo_forge.sandbox.kernel import MOUNT_NODEV, MOUNT_NOEXEC, MOUNT_NOSUID, MOUNT_RDONLY
 from halo_forge.sandbox.policy import BOX
 
-__all__ = ["enter_root", "mount_box", "mount_private_places"]
+__all__ = ["KEPT", "SHELF_ROOM", "enter_root", "mount_box", "mount_private_places"]
 
 _STAGE = Path("/sys")
 """Exists everywhere and holds nothing a program needs, so the new root can grow on top of it."""
@@ -28,6 +28,12 @@ _LINKS = {
 _PLAIN = MOUNT_NOSUID | MOUNT_NODEV
 _INODES = 4096
 
+KEPT = "/kept"
+"""Where programs find what a worker keeps for builds."""
+
+SHELF_ROOM = 384 << 20
+"""Bytes a worker keeps at most: memory, while it is used."""
+
 
 def enter_root(paths: Iterable[str]) -> bool:
     """Build the root from ``paths`` and enter it for good; return whether /proc could be mounted.
@@ -38,7 +44,7 @@ def enter_root(paths: Iterable[str]) -> bool:
     """
     kernel.make_private("/")
     kernel.mount("tmpfs", str(_STAGE), _PLAIN, "size=1m,mode=755")
-    for place in ("box", "tmp", "proc", "dev", "var", "run", "etc"):
+    for place in ("box", "tmp", "proc", "dev", "var", "run", "etc", "kept"):
         (_STAGE / place).mkdir()
     for path in paths:
         if os.access(path, os.R_OK):  # a toolchain in a home that this user may not enter
@@ -56,6 +62,7 @@ def enter_root(paths: Iterable[str]) -> bool:
     kernel.detach(".")
     os.chdir("/")
     kernel.set_mount_flags("/", MOUNT_RDONLY)
+    kernel.mount("tmpfs", KEPT, _PLAIN | MOUNT_NOEXEC, f"size={SHELF_ROOM},mode=755")
     return proc
 
 
@@ -92,6 +99,7 @@ def mount_private_places(disk: int, *, writable_box: bool) -> None:
     kernel.mount("tmpfs", "/tmp", _PLAIN, f"size={disk},nr_inodes={_INODES},mode=1777")  # noqa: S108
     if not _mount_proc("/proc"):
         kernel.mount("tmpfs", "/proc", _PLAIN | MOUNT_RDONLY, "size=4k,mode=555")
+    kernel.set_mount_flags(KEPT, MOUNT_RDONLY | _PLAIN | MOUNT_NOEXEC)
     if not writable_box:
         kernel.set_mount_flags(BOX, MOUNT_RDONLY)
     with suppress(OSError):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
+from dataclasses import replace
+from pathlib import Path
 
 from halo_forge.sandbox import wire
 from halo_forge.sandbox.cell import Cell, Trouble
-from halo_forge.sandbox.policy import Job, JobResult, Outcome
+from halo_forge.sandbox.policy import Job, JobResult, Kept, Outcome
 from halo_forge.sandbox.runner import reap_supervisors, run_step
 
 __all__ = ["serve"]
@@ -53,11 +55,14 @@ def _serve_one(cell: Cell, channel: socket.socket, lifeline: int, *, retiring: b
 
 
 def _run_job(cell: Cell, job: Job, guards: tuple[int, ...]) -> JobResult:
+    build = job.build
+    if build is not None and job.kept is not None:
+        build = replace(build, argv=(*build.argv, *_kept_flags(cell, job.kept, guards)))
     cell.place(job)
     try:
         built = None
-        if job.build is not None:
-            built = run_step(cell, job.build, guards, writable=True)
+        if build is not None:
+            built = run_step(cell, build, guards, writable=True)
             if not built.ok:
                 return JobResult(built, ())
         runs: list[Outcome] = []
@@ -68,3 +73,22 @@ def _run_job(cell: Cell, job: Job, guards: tuple[int, ...]) -> JobResult:
         return JobResult(built, tuple(runs))
     finally:
         cell.clear()
+
+
+def _kept_flags(cell: Cell, kept: Kept, guards: tuple[int, ...]) -> tuple[str, ...]:
+    """Return how a build uses what is kept for it; makes it when it is worth it."""
+    if cell.shelf is None:
+        return ()
+    placed = False
+
+    def make() -> Path | None:
+        nonlocal placed
+        cell.place(Job(kept.files, kept.build))
+        placed = True
+        return cell.box if run_step(cell, kept.build, guards, writable=True).ok else None
+
+    try:
+        return cell.shelf.flags(kept, make)
+    finally:
+        if placed:
+            cell.clear()

@@ -29,7 +29,7 @@ class UnsafeCell(Cell):
     def __init__(self, settings: CellSettings) -> None:
         self._settings = settings
         self._base = Path(settings.scratch, f"worker-{os.getpid()}")
-        self._box = self._base / "box"
+        self.box = self._base / "box"
         self._scratch = self._base / "tmp"
 
     @override
@@ -42,13 +42,13 @@ class UnsafeCell(Cell):
     @override
     def place(self, job: Job) -> None:
         """Put the files of ``job`` in a new box."""
-        self._box = new_directory(self._base, "box")
-        place_files(self._box, job)
+        self.box = new_directory(self._base, "box")
+        place_files(self.box, job)
 
     @override
     def start(self, step: Step, streams: Streams, *, writable: bool) -> int:
         """Start a supervisor for ``step``."""
-        self._box.chmod(0o755 if writable else 0o555)
+        self.box.chmod(0o755 if writable else 0o555)
         self._scratch = new_directory(self._base, "tmp")
         return fork_child(lambda: self._run(step, streams))
 
@@ -57,7 +57,7 @@ class UnsafeCell(Cell):
         if sys.platform == "linux":
             kernel.adopt_orphans()
             kernel.die_with_parent()
-        os.chdir(self._box)
+        os.chdir(self.box)
         scratch = str(self._scratch)
         restraint = Restraint(
             privileges=False,
@@ -68,7 +68,7 @@ class UnsafeCell(Cell):
         supervise(self._translated(step), restraint, socket.socket(fileno=LINK_FD), kill_group)
 
     def _translated(self, step: Step) -> Step:
-        box = str(self._box)
+        box = str(self.box)
         argv = [
             box + word[len(BOX) :] if word == BOX or word.startswith(BOX + "/") else word
             for word in step.argv

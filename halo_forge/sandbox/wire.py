@@ -16,6 +16,7 @@ from halo_forge.sandbox.policy import (
     Guarantee,
     Job,
     JobResult,
+    Kept,
     Level,
     Limits,
     Outcome,
@@ -105,7 +106,13 @@ def encode_job(job: Job) -> Message:
         "steps": [head for head, _ in steps],
         "stop": sorted(job.stop_on),
     }
-    return header, [*(stdin for _, stdin in steps), *job.files.values()]
+    blobs = [*(stdin for _, stdin in steps), *job.files.values()]
+    if job.kept is not None:
+        head, _ = encode_step(job.kept.build)
+        kept = {"key": job.kept.key, "step": head, "files": list(job.kept.files)}
+        header["kept"] = {**kept, "names": job.kept.names, "flags": job.kept.flags}
+        blobs += job.kept.files.values()
+    return header, blobs
 
 
 def decode_job(header: Mapping[str, Any], blobs: Sequence[bytes]) -> Job:
@@ -113,8 +120,23 @@ def decode_job(header: Mapping[str, Any], blobs: Sequence[bytes]) -> Job:
     heads = header["steps"]
     steps = [decode_step(head, blob) for head, blob in zip(heads, blobs, strict=False)]
     build = steps.pop(0) if header["build"] else None
-    files = dict(zip(header["names"], blobs[len(heads) :], strict=True))
-    return Job(files, build, tuple(steps), stop_on=frozenset(map(Status, header["stop"])))
+    names = header["names"]
+    files = dict(zip(names, blobs[len(heads) :], strict=False))
+    kept = _decode_kept(header.get("kept"), blobs[len(heads) + len(names) :])
+    stop = frozenset(map(Status, header["stop"]))
+    return Job(files, build, tuple(steps), stop_on=stop, kept=kept)
+
+
+def _decode_kept(header: Mapping[str, Any] | None, blobs: Sequence[bytes]) -> Kept | None:
+    if header is None:
+        return None
+    return Kept(
+        key=header["key"],
+        files=dict(zip(header["files"], blobs, strict=True)),
+        build=decode_step(header["step"]),
+        names=tuple(header["names"]),
+        flags=tuple(header["flags"]),
+    )
 
 
 def encode_result(result: JobResult) -> Message:

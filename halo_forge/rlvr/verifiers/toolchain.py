@@ -44,6 +44,10 @@ class Toolchain:
         build: Argv of the build step, without the caller's flags.
         flags: Used when the caller gives none.
         strict: Used instead of ``flags`` when warnings count.
+        precompile: Argv that makes ``preamble.h.gch`` of ``preamble.h``, without flags; empty where
+            headers are not precompiled.
+        linkers: Programs that link faster than the driver's own choice, best first, and the flag
+            that takes each.
         links: Appended after the source: libraries every program may use.
         unlinked: Flags that stop before linking, for answers that are functions.
         run: Argv of a run.
@@ -65,6 +69,8 @@ class Toolchain:
     build: tuple[str, ...]
     flags: tuple[str, ...] = ()
     strict: tuple[str, ...] = ()
+    precompile: tuple[str, ...] = ()
+    linkers: tuple[tuple[str, str], ...] = ()
     links: tuple[str, ...] = ()
     unlinked: tuple[str, ...] = ()
     run: tuple[str, ...] = ("./program",)

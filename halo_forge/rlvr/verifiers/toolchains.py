@@ -82,16 +82,17 @@ except Exception as error:
     sys.exit(1)
 """
 
+_GXX_GUARDS = (*_GCC_GUARDS, "-ftemplate-depth=256", "-fconstexpr-ops-limit=10000000")
+
 _GXX = Toolchain(
     name="g++",
     language=LANGUAGES["cpp"],
     driver="g++",
-    build=(
-        DRIVER, *_GCC_GUARDS, "-ftemplate-depth=256", "-fconstexpr-ops-limit=10000000",
-        "main.cpp", "-o", "program",
-    ),
+    build=(DRIVER, *_GXX_GUARDS, "main.cpp", "-o", "program"),
+    precompile=(DRIVER, *_GXX_GUARDS, "-x", "c++-header", "preamble.h", "-o", "preamble.h.gch"),
     flags=("-std=c++17", *_QUIET),
     strict=("-std=c++17", *_STRICT),
+    linkers=(("mold", "-fuse-ld=mold"), ("ld.lld", "-fuse-ld=lld")),
     unlinked=("-c",),
     warning=re.compile(r"\bwarning:"),
     mutes=_C_MUTES,
@@ -107,6 +108,7 @@ _GCC = replace(
     language=LANGUAGES["c"],
     driver="gcc",
     build=(DRIVER, *_GCC_GUARDS, "main.c", "-o", "program"),
+    precompile=(DRIVER, *_GCC_GUARDS, "-x", "c-header", "preamble.h", "-o", "preamble.h.gch"),
     flags=("-std=gnu17", *_QUIET),
     strict=("-std=gnu17", *_STRICT),
     links=("-lm",),
@@ -117,6 +119,7 @@ _CLANGXX = replace(
     _GXX,
     name="clang++",
     driver="clang++",
+    precompile=(),
     build=(
         DRIVER, *_CLANG_GUARDS, "-ftemplate-depth=256", "-fconstexpr-steps=10000000",
         "main.cpp", "-o", "program",
@@ -127,6 +130,7 @@ _CLANG = replace(
     _GCC,
     name="clang",
     driver="clang",
+    precompile=(),
     build=(DRIVER, *_CLANG_GUARDS, "main.c", "-o", "program"),
     install=_CLANG_INSTALL,
 )
@@ -150,6 +154,7 @@ TOOLCHAINS: dict[str, Toolchain] = {
             name="mingw-g++",
             driver="x86_64-w64-mingw32-g++",
             build=(*_GXX.build[:-1], "program.exe"),
+            linkers=(),
             links=("-static",),  # so that a run needs no library beside the program
             run=_WINE,
             runner="wine",
@@ -160,6 +165,7 @@ TOOLCHAINS: dict[str, Toolchain] = {
             name="mingw-gcc",
             driver="x86_64-w64-mingw32-gcc",
             build=(*_GCC.build[:-1], "program.exe"),
+            linkers=(),
             links=("-static",),  # so that a run needs no library beside the program
             run=_WINE,
             runner="wine",

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from halo_forge.core.errors import SandboxFault, VerifierFault
 from halo_forge.rlvr.verifiers.diagnostics import first_error, shown
+from halo_forge.rlvr.verifiers.preamble import precompiled
 from halo_forge.rlvr.verifiers.toolchain import Toolchain, require, runner_path
 from halo_forge.sandbox import Job, JobResult, Limits, Outcome, Sandbox, Status, Step, open_sandbox
 
@@ -175,7 +176,14 @@ class Workbench:
         """
         build = self._build_step(tool, link=link)
         files = {tool.toolchain.language.source: source}
-        result = self.run(Job(files, build, tuple(runs), stop_on=_TIME_LIMITS))
+        kept = precompiled(
+            source.decode("utf-8", "replace"),
+            tool.toolchain,
+            tool.driver,
+            tool.version,
+            tool.flags,
+        )
+        result = self.run(Job(files, build, tuple(runs), stop_on=_TIME_LIMITS, kept=kept))
         _refuse_full_disk(result.build)
         return result
 
@@ -205,7 +213,23 @@ class Workbench:
         return Step(tuple(argv), limits=self.budget.build())
 
     def _try(self, toolchain: Toolchain, flags: tuple[str, ...]) -> Tool:
+        """Return the toolchain as it works here, with the fastest linker that does.
+
+        Raises:
+            VerifierFault: If it does not work with any.
+        """
         tool = Tool(toolchain, require(toolchain), runner_path(toolchain), "", flags)
+        for program, flag in toolchain.linkers:
+            if shutil.which(program) is not None:
+                try:
+                    return self._proven(replace(tool, flags=(*flags, flag)))
+                except VerifierFault:
+                    continue
+        return self._proven(tool)
+
+    def _proven(self, tool: Tool) -> Tool:
+        """Build and run a good program, and fail to build a bad one."""
+        toolchain = tool.toolchain
         build = self._build_step(tool)
         source = toolchain.language.source
         probes = [Step(tuple(toolchain.version_argv(tool.driver)))]

@@ -1,0 +1,150 @@
+"""What does a verdict on a C++ answer cost, beside a plain compiler call for each?
+
+    python bench/verify.py --samples RUN/cycle_1_verified.jsonl --prompts RUN/prompts.jsonl
+        [--limit 120] [--rounds 3]
+
+Judges real answers of a model by tests, two ways in turn: our `execution` verifier (confined), and a
+pool of threads that runs plain ``g++ -O2`` and the program on each test, unconfined: only for answers
+of a model that you would run by hand. Prints CPU and wall seconds an answer, their ratio by round,
+how busy the cores were, and every answer on which the two disagree.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from halo_forge.core.types import Sample, TestCase
+from halo_forge.data.prompts import load_prompts
+from halo_forge.rlvr.verifiers import ExecutionVerifier
+from halo_forge.rlvr.verifiers.batch import judge_all
+from halo_forge.utils.hardware import available_cores
+
+__all__ = ["main"]
+
+_SECONDS = 5
+
+
+def main() -> None:
+    """Judge the answers in turns and print what it cost."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--samples", type=Path, required=True)
+    parser.add_argument("--prompts", type=Path, required=True)
+    parser.add_argument("--limit", type=int, default=120)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    prompts = {prompt.id: prompt for prompt in load_prompts(options.prompts)}
+    rows = [json.loads(line) for line in options.samples.read_text("utf-8").splitlines()]
+    samples = [
+        Sample(prompts[row["prompt_id"]], row["index"], row["completion"])
+        for row in rows[: options.limit]
+    ]
+    with ExecutionVerifier() as verifier, tempfile.TemporaryDirectory() as folder:
+        verifier.start([sample.prompt for sample in samples])
+        codes = [verifier.extract_code(sample.completion) for sample in samples]
+        ways = {
+            "ours": lambda: _ours(verifier, samples),
+            "plain g++ -O2": lambda: _plain(Path(folder), samples, codes),
+        }
+        _compare(ways, samples, options.rounds)
+
+
+def _compare(
+    ways: dict[str, Callable[[], list[float]]], samples: list[Sample], rounds: int
+) -> None:
+    cpu: dict[str, list[float]] = {name: [] for name in ways}
+    wall: dict[str, list[float]] = {name: [] for name in ways}
+    rewards: dict[str, list[float]] = {}
+    for number in range(rounds):
+        for name in list(ways)[:: 1 if number % 2 else -1]:
+            started, used = time.perf_counter(), _cpu()
+            rewards[name] = ways[name]()
+            cpu[name].append(_cpu() - used)
+            wall[name].append(time.perf_counter() - started)
+    ours, plain = ways
+    compiled = sum(reward >= 0.5 for reward in rewards[ours]) / len(samples)
+    print(
+        f"{len(samples)} answers, {compiled:.0%} compile, {rounds} rounds, {available_cores()} cores"
+    )
+    for name in ways:
+        each = [1000 * value / len(samples) for value in cpu[name]]
+        busy = statistics.median(c / w for c, w in zip(cpu[name], wall[name], strict=True))
+        print(
+            f"{name:>14}: {statistics.median(each):6.1f} ms CPU an answer "
+            f"(rounds {', '.join(f'{one:.1f}' for one in each)}), "
+            f"{busy / available_cores():.0%} of the cores"
+        )
+    ratios = [p / o for p, o in zip(cpu[plain], cpu[ours], strict=True)]
+    print(f"ratio of CPU: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+    for sample, mine, other in zip(samples, rewards[ours], rewards[plain], strict=True):
+        if mine != other:
+            print(f"{sample.id}: ours {mine:g}, plain {other:g}")
+
+
+def _cpu() -> float:
+    """Return CPU seconds of this process, of its ended children, and of our sandbox's workers."""
+    own = sum(
+        usage.ru_utime + usage.ru_stime
+        for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )
+    return own + _descendants(os.getpid())
+
+
+def _descendants(process: int) -> float:
+    """Return CPU seconds of the living descendants and of the children they have waited for."""
+    total = 0.0
+    for task in Path(f"/proc/{process}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+            total += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+            total += _descendants(int(child))
+    return total
+
+
+def _ours(verifier: ExecutionVerifier, samples: list[Sample]) -> list[float]:
+    rewards = {v.sample.id: v.result.reward for v in judge_all(verifier, samples) if v.result}
+    return [rewards[sample.id] for sample in samples]
+
+
+def _plain(folder: Path, samples: list[Sample], codes: list[str]) -> list[float]:
+    def judge(number: int) -> float:
+        source, program = folder / f"{number}.cpp", folder / f"{number}"
+        source.write_text(codes[number], encoding="utf-8")
+        build = ["g++", "-std=c++17", "-O2", "-w", str(source), "-o", str(program)]
+        if not codes[number].strip() or subprocess.run(build, capture_output=True).returncode:
+            return 0.0
+        tests = samples[number].prompt.reference.tests
+        return 0.5 + 0.5 * sum(_passes(program, test) for test in tests) / len(tests)
+
+    with ThreadPoolExecutor(available_cores()) as pool:
+        return list(pool.map(judge, range(len(samples))))
+
+
+def _passes(program: Path, test: TestCase) -> bool:
+    try:
+        done = subprocess.run(
+            [str(program)], input=test.input.encode(), capture_output=True, timeout=_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    printed = done.stdout.decode("utf-8", "replace").split("\n")
+    lines = [line.rstrip() for line in printed]
+    wanted = [line.rstrip() for line in test.expected.split("\n")]
+    while lines and not lines[-1]:
+        lines.pop()
+    while wanted and not wanted[-1]:
+        wanted.pop()
+    return done.returncode == 0 and lines == wanted
+
+
+if __name__ == "__main__":
+    main()
