@@ -3,10 +3,11 @@
     python bench/verify.py --samples RUN/cycle_1_verified.jsonl --prompts RUN/prompts.jsonl
         [--limit 120] [--rounds 3]
 
-Judges real answers of a model by tests, two ways in turn: our `execution` verifier (confined), and a
-pool of threads that runs plain ``g++ -O2`` and the program on each test, unconfined: only for answers
-of a model that you would run by hand. Prints CPU and wall seconds an answer, their ratio by round,
-how busy the cores were, and every answer on which the two disagree.
+Judges real answers of a model by tests, two ways in turn: our `execution` verifier, and a pool of
+threads that has plain ``g++ -O2`` build each answer and runs it on each test. Since an answer never
+runs unconfined, the plain way too uses the sandbox; what an empty job costs there is printed, to be
+taken off. Prints CPU milliseconds an answer, their ratio by round, how busy the cores were, and every
+answer on which the two disagree.
 """
 
 from __future__ import annotations
@@ -16,22 +17,20 @@ import json
 import os
 import resource
 import statistics
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from halo_forge.core.types import Sample, TestCase
+from halo_forge.core.types import Sample
 from halo_forge.data.prompts import load_prompts
 from halo_forge.rlvr.verifiers import ExecutionVerifier
 from halo_forge.rlvr.verifiers.batch import judge_all
+from halo_forge.rlvr.verifiers.matching import matches
+from halo_forge.sandbox import Job, Limits, Sandbox, Status, Step, open_sandbox
 from halo_forge.utils.hardware import available_cores
 
 __all__ = ["main"]
-
-_SECONDS = 5
 
 
 def main() -> None:
@@ -48,14 +47,15 @@ def main() -> None:
         Sample(prompts[row["prompt_id"]], row["index"], row["completion"])
         for row in rows[: options.limit]
     ]
-    with ExecutionVerifier() as verifier, tempfile.TemporaryDirectory() as folder:
+    with open_sandbox() as sandbox, ExecutionVerifier(sandbox=sandbox) as verifier:
         verifier.start([sample.prompt for sample in samples])
         codes = [verifier.extract_code(sample.completion) for sample in samples]
         ways = {
             "ours": lambda: _ours(verifier, samples),
-            "plain g++ -O2": lambda: _plain(Path(folder), samples, codes),
+            "plain g++ -O2": lambda: _plain(sandbox, samples, codes),
         }
         _compare(ways, samples, options.rounds)
+        print(f"an empty job: {1000 * _empty_job(sandbox):.1f} ms CPU")
 
 
 def _compare(
@@ -115,35 +115,36 @@ def _ours(verifier: ExecutionVerifier, samples: list[Sample]) -> list[float]:
     return [rewards[sample.id] for sample in samples]
 
 
-def _plain(folder: Path, samples: list[Sample], codes: list[str]) -> list[float]:
+def _plain(sandbox: Sandbox, samples: list[Sample], codes: list[str]) -> list[float]:
+    limits = Limits(cpu=30, memory=2 << 30, file_size=64 << 20, disk=64 << 20)
+    argv = ("g++", "-std=c++17", "-O2", "-w", "main.cpp", "-o", "program")
+
     def judge(number: int) -> float:
-        source, program = folder / f"{number}.cpp", folder / f"{number}"
-        source.write_text(codes[number], encoding="utf-8")
-        build = ["g++", "-std=c++17", "-O2", "-w", str(source), "-o", str(program)]
-        if not codes[number].strip() or subprocess.run(build, capture_output=True).returncode:
+        if not codes[number].strip():
             return 0.0
         tests = samples[number].prompt.reference.tests
-        return 0.5 + 0.5 * sum(_passes(program, test) for test in tests) / len(tests)
+        runs = tuple(Step(("./program",), test.input.encode()) for test in tests)
+        files = {"main.cpp": codes[number].encode("utf-8", "replace")}
+        late = frozenset({Status.TIMEOUT, Status.CPU_LIMIT})
+        result = sandbox.run(Job(files, Step(argv, limits=limits), runs, stop_on=late))
+        if result.build is None or not result.build.ok:
+            return 0.0
+        passed = sum(
+            run.ok and matches("exact", test.expected, run.stdout.decode("utf-8", "replace"))
+            for run, test in zip(result.runs, tests, strict=False)
+        )
+        return 0.5 + 0.5 * passed / len(tests)
 
     with ThreadPoolExecutor(available_cores()) as pool:
         return list(pool.map(judge, range(len(samples))))
 
 
-def _passes(program: Path, test: TestCase) -> bool:
-    try:
-        done = subprocess.run(
-            [str(program)], input=test.input.encode(), capture_output=True, timeout=_SECONDS
-        )
-    except subprocess.TimeoutExpired:
-        return False
-    printed = done.stdout.decode("utf-8", "replace").split("\n")
-    lines = [line.rstrip() for line in printed]
-    wanted = [line.rstrip() for line in test.expected.split("\n")]
-    while lines and not lines[-1]:
-        lines.pop()
-    while wanted and not wanted[-1]:
-        wanted.pop()
-    return done.returncode == 0 and lines == wanted
+def _empty_job(sandbox: Sandbox, times: int = 200) -> float:
+    """Return the CPU seconds of a job that builds nothing and runs nothing."""
+    used = _cpu()
+    for _ in range(times):
+        sandbox.run(Job(runs=(Step(("/bin/true",)),)))
+    return (_cpu() - used) / times
 
 
 if __name__ == "__main__":
