@@ -6,8 +6,8 @@
 Judges real answers of a model by tests, two ways in turn: our `execution` verifier, and a pool of
 threads that has plain ``g++ -O2`` build each answer and runs it on each test. Since an answer never
 runs unconfined, the plain way too uses the sandbox; what an empty job costs there is printed, to be
-taken off. Prints CPU milliseconds an answer, their ratio by round, how busy the cores were, and every
-answer on which the two disagree.
+taken off. Prints CPU milliseconds an answer, their ratio by round, how busy the cores were, and
+every answer on which the two disagree.
 """
 
 from __future__ import annotations
@@ -72,9 +72,7 @@ def _compare(
             wall[name].append(time.perf_counter() - started)
     ours, plain = ways
     compiled = sum(reward >= 0.5 for reward in rewards[ours]) / len(samples)
-    print(
-        f"{len(samples)} answers, {compiled:.0%} compile, {rounds} rounds, {available_cores()} cores"
-    )
+    print(f"{len(samples)} answers, {compiled:.0%} compile; {rounds} rounds")
     for name in ways:
         each = [1000 * value / len(samples) for value in cpu[name]]
         busy = statistics.median(c / w for c, w in zip(cpu[name], wall[name], strict=True))
