@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from halo_forge.rlvr.verifiers import GCCVerifier, workbench
@@ -107,3 +109,13 @@ def test_the_header_is_really_used(sandbox) -> None:
     assert not used[0]
     assert used.count(True) >= 2
     assert sum(b"invalid" in build.stderr for build in builds) == 0
+
+
+@pytest.mark.toolchain("g++")
+def test_a_linker_that_does_not_work_is_not_taken(sandbox) -> None:
+    """The fastest linker is tried like everything else; one that fails is left alone."""
+    bench = workbench.Workbench(sandbox, 1, workbench.Budget(30, 5, 512))
+    broken = replace(TOOLCHAINS["g++"], name="broken", linkers=(("sh", "-fuse-ld=no_such"),))
+    assert bench.tool(broken, ("-O1",)).flags == ("-O1",)
+    working = replace(TOOLCHAINS["g++"], name="working", linkers=(("sh", "-fuse-ld=bfd"),))
+    assert bench.tool(working, ("-O1",)).flags == ("-O1", "-fuse-ld=bfd")

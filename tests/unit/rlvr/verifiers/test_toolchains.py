@@ -237,3 +237,41 @@ def test_only_what_is_asked_for_is_tried(sandbox, make_sample, monkeypatch) -> N
     everything = ExecutionVerifier(sandbox=sandbox)
     everything.start()
     assert everything.fingerprint() == verifier.fingerprint()
+
+
+DOORS = {
+    "rustc": [
+        'fn main() { print!("{}", include_str!("/etc/passwd")); }',
+        'fn main() { print!("{:?}", include_bytes!("/etc/shadow")); }',
+        'fn main() { print!("{}", env!("HALO_FORGE_CACHE")); }',
+        'extern crate proc_macro_that_is_not_there; fn main() { print!(""); }',
+        '#[link(name = "curl")] extern "C" { fn curl_easy_init() -> i64; }\n'
+        "fn main() { unsafe { print!(\"{}\", curl_easy_init()) } }",
+    ],
+    "go": [
+        'package main\nimport "C"\nfunc main() { println(C.int(1)) }',
+        'package main\n\nimport _ "embed"\n\n//go:embed /etc/passwd\nvar s string\n\n'
+        "func main() { print(s) }",
+        'package main\nimport "github.com/nobody/nothing"\nfunc main() { nothing.Print() }',
+    ],
+    "mcs": [
+        '#r "/etc/passwd"\nclass P { static void Main() { System.Console.Write(1); } }',
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        pytest.param(name, code, marks=pytest.mark.toolchain(TOOLCHAINS[name].driver))
+        for name, codes in DOORS.items()
+        for code in codes
+    ],
+)
+def test_compile_time_doors_are_shut(name, code, sandbox, make_sample) -> None:
+    """What a compiler could read or run for a program while it builds is not there."""
+    verifier = AutoVerifier(sandbox=sandbox)
+    language = TOOLCHAINS[name].language.name
+    result = verifier.judge(make_sample(f"```{language}\n{code}\n```", language=language))
+    assert (result.reward, result.metadata["stage"]) == (0.0, "compile")
+    assert "root:" not in f"{result.error} {result.details}"
