@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from halo_forge.sandbox.backends import open_sandbox, probe
 from halo_forge.sandbox.base import Sandbox
-from halo_forge.sandbox.paths import packages_with, python_executable
+from halo_forge.sandbox.paths import own_python, packages_with, python_executable
 from halo_forge.sandbox.policy import (
     Guarantee,
     Job,
@@ -31,6 +31,7 @@ __all__ = [
     "Status",
     "Step",
     "open_sandbox",
+    "own_python",
     "packages_with",
     "probe",
     "python_executable",

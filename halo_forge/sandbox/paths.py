@@ -10,7 +10,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["packages_with", "python_executable", "visible_paths"]
+__all__ = ["own_python", "packages_with", "python_executable", "visible_paths"]
 
 _SYSTEM = (
     "/usr",
@@ -27,6 +27,7 @@ _SYSTEM = (
     "/etc/mono",
 )
 _TOOLS = ("g++", "gcc", "clang++", "clang", "rustc", "go", "mcs", "mono", "dotnet", "pwsh", "node")
+_PACKAGES = ("pytest", "tree_sitter_pwsh")
 _SYSTEM_PYTHON = Path("/usr/bin/python3")
 
 
@@ -39,6 +40,11 @@ def python_executable() -> str:
     """
     if os.access(_SYSTEM_PYTHON, os.X_OK):
         return str(_SYSTEM_PYTHON)
+    return own_python()
+
+
+def own_python() -> str:
+    """Return the interpreter that runs halo-forge, outside its virtual environment."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     return str(Path(sys.base_prefix, "bin", version))
 
@@ -55,21 +61,22 @@ def visible_paths() -> tuple[str, ...]:
     """Return the host paths that are bound into every sandbox, read-only.
 
     Besides the system's directories: the installation of the running Python, the packages beside
-    which pytest is installed, Rust toolchains of rustup, and the prefix of every known tool on
+    those that verifiers use, Rust toolchains of rustup, and the prefix of every known tool on
     PATH that lies elsewhere, unless that would show a home directory.
     """
     paths = [path for path in _SYSTEM if os.path.lexists(path)]
-    for extra in (Path(sys.base_prefix), *_pytest(), *_rustup_toolchains(), *_tool_prefixes()):
+    for extra in (Path(sys.base_prefix), *_packages(), *_rustup_toolchains(), *_tool_prefixes()):
         shown = any(extra.is_relative_to(Path(path)) for path in paths)
         if not shown and extra.is_dir() and not _is_private(extra):
             paths.append(str(extra))
     return tuple(paths)
 
 
-def _pytest() -> Iterator[Path]:
-    folder = packages_with("pytest")
-    if folder is not None:
-        yield Path(folder)
+def _packages() -> Iterator[Path]:
+    for package in _PACKAGES:
+        folder = packages_with(package)
+        if folder is not None:
+            yield Path(folder)
 
 
 def _tool_prefixes() -> Iterator[Path]:

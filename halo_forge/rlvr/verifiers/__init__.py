@@ -13,6 +13,7 @@ from halo_forge.rlvr.verifiers.compile import (
     GoVerifier,
     MinGWVerifier,
     MultiLanguageVerifier,
+    PowerShellVerifier,
     PythonVerifier,
     RustVerifier,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "MBPPVerifier",
     "MinGWVerifier",
     "MultiLanguageVerifier",
+    "PowerShellVerifier",
     "PytestVerifier",
     "PythonVerifier",
     "RewardLevel",

@@ -71,15 +71,18 @@ class Report:
             "toolchain": self.tool.version,
             "backend": self.backend,
             "integrity": self.integrity,
-            **self._not_run(),
+            **self._reservations(),
             **facts,
         }
         return VerifyResult(success, float(reward), details, error, metadata)
 
-    def _not_run(self) -> dict[str, str]:
-        """Say that nothing is run on this machine, where that is so."""
-        runner = self.tool.toolchain.runner
-        return {} if self.tool.runs else {"not_run": f"{runner} is not installed"}
+    def _reservations(self) -> dict[str, str]:
+        """Say that nothing is run on this machine, where that is so, or what else is amiss."""
+        toolchain = self.tool.toolchain
+        facts = {"heuristic": f"parsed by {toolchain.name}"} if toolchain.heuristic else {}
+        if toolchain.runner is not None and not self.tool.runs:
+            facts["not_run"] = f"{toolchain.runner} is not installed"
+        return facts
 
     def build_failure(self, build: Outcome) -> VerifyResult:
         """Return the verdict on a program that does not build."""
@@ -115,7 +118,7 @@ class CodeVerifier(Verifier):
     """
 
     toolchains: ClassVar[tuple[Toolchain, ...]]
-    """Toolchains by which answers are judged; the first is the default."""
+    """Toolchains by which answers are judged; the first language is the default."""
 
     def __init__(
         self,
@@ -193,13 +196,12 @@ class CodeVerifier(Verifier):
         Raises:
             VerifierFault: If nothing can be judged so.
         """
-        raise VerifierFault(
-            f"{tool.toolchain.runner} is not on PATH, so what {tool.toolchain.driver} builds "
-            "cannot be run on tests"
-        )
+        runner = tool.toolchain.runner
+        why = "is never run" if runner is None else f"cannot be run: {runner} is not on PATH"
+        raise VerifierFault(f"what {tool.toolchain.name} builds {why}, so tests judge nothing")
 
     def _languages(self) -> tuple[Language, ...]:
-        return tuple(toolchain.language for toolchain in self.toolchains)
+        return tuple(dict.fromkeys(toolchain.language for toolchain in self.toolchains))
 
     def _is_needed(self, language: Language) -> bool:
         """Tell whether prompts that name no language need the toolchain of ``language``."""
@@ -209,7 +211,9 @@ class CodeVerifier(Verifier):
         return driver_path(self._toolchain(language)) is not None
 
     def _toolchain(self, language: Language) -> Toolchain:
-        return next(one for one in self.toolchains if one.language == language)
+        """Return the first toolchain for a language that is installed, or else the first."""
+        rows = [one for one in self.toolchains if one.language == language]
+        return next((one for one in rows if driver_path(one) is not None), rows[0])
 
     def _wanted(self, prompt: Prompt | None) -> tuple[Language, ...]:
         """Return the languages an answer may be in; none when the prompt asks for another."""

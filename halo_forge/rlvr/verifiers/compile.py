@@ -23,7 +23,7 @@ from halo_forge.rlvr.verifiers.code import CodeVerifier, Plan, Report
 from halo_forge.rlvr.verifiers.diagnostics import shown
 from halo_forge.rlvr.verifiers.languages import Language
 from halo_forge.rlvr.verifiers.toolchain import Toolchain
-from halo_forge.rlvr.verifiers.toolchains import DEFAULTS, TOOLCHAINS
+from halo_forge.rlvr.verifiers.toolchains import NATIVE, TOOLCHAINS
 from halo_forge.rlvr.verifiers.trials import Trial, judge_trials, limits_hit
 from halo_forge.rlvr.verifiers.workbench import Budget, SandboxOpener, Tool
 from halo_forge.sandbox import JobResult, Outcome, Sandbox
@@ -37,6 +37,7 @@ __all__ = [
     "GoVerifier",
     "MinGWVerifier",
     "MultiLanguageVerifier",
+    "PowerShellVerifier",
     "PythonVerifier",
     "RustVerifier",
 ]
@@ -211,6 +212,17 @@ class PythonVerifier(CompileVerifier):
     toolchains: ClassVar[tuple[Toolchain, ...]] = (TOOLCHAINS["python"],)
 
 
+class PowerShellVerifier(CompileVerifier):
+    """Judges whether PowerShell parses: 0.5 or 0.0; nothing is run.
+
+    By PowerShell's own parser where ``pwsh`` is installed, else by a grammar of tree-sitter (the
+    extra ``powershell``), which refuses some rare right scripts and accepts some wrong ones; each
+    verdict then says ``heuristic``. See `CompileVerifier` for the arguments.
+    """
+
+    toolchains: ClassVar[tuple[Toolchain, ...]] = (TOOLCHAINS["pwsh"], TOOLCHAINS["tree-sitter"])
+
+
 class MultiLanguageVerifier(CompileVerifier):
     """Judges every language of the table by its default toolchain; see `CompileVerifier`.
 
@@ -218,7 +230,7 @@ class MultiLanguageVerifier(CompileVerifier):
     Without one it is the fence tag's, else told by the look of the program.
     """
 
-    toolchains: ClassVar[tuple[Toolchain, ...]] = DEFAULTS
+    toolchains: ClassVar[tuple[Toolchain, ...]] = NATIVE
 
     @override
     def _is_needed(self, language: Language) -> bool:

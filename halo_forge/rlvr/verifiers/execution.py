@@ -12,7 +12,7 @@ from halo_forge.rlvr.verifiers.code import CodeVerifier, Plan, Report
 from halo_forge.rlvr.verifiers.languages import Language
 from halo_forge.rlvr.verifiers.matching import MATCH_MODES, MatchMode, check_expected, is_strong
 from halo_forge.rlvr.verifiers.toolchain import Toolchain
-from halo_forge.rlvr.verifiers.toolchains import DEFAULTS, resolve
+from halo_forge.rlvr.verifiers.toolchains import NATIVE, resolve
 from halo_forge.rlvr.verifiers.trials import Trial, TrialResult, judge_trials, limits_hit
 from halo_forge.rlvr.verifiers.workbench import Budget, SandboxOpener
 from halo_forge.sandbox import JobResult, Sandbox
@@ -50,7 +50,7 @@ class ExecutionVerifier(CodeVerifier):
         ValueError: If a limit is not positive.
     """
 
-    toolchains: ClassVar[tuple[Toolchain, ...]] = DEFAULTS
+    toolchains: ClassVar[tuple[Toolchain, ...]] = NATIVE
 
     def __init__(  # noqa: PLR0913 - the public signature of the contract
         self,

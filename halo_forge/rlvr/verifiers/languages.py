@@ -36,7 +36,7 @@ class Language:
     name: str
     label: str
     source: str
-    lexis: Literal["c", "python", "rust", "go", "csharp"]
+    lexis: Literal["c", "python", "rust", "go", "csharp", "powershell"]
     entry: str | None
     sign: re.Pattern[str]
     starts: re.Pattern[str]
@@ -145,6 +145,19 @@ _CSHARP_SIGN = re.compile(
 )
 _CSHARP_SPEAKS = re.compile(r"\b(?:Console|Write\w*|Read\w*|Stream\w*|File|Print\w*)\b")
 
+_POSH_STARTS = re.compile(
+    r"""\s*(?: \# | <\# | \$\w | \[\w | param\s*\( | (?:function|filter|class|enum|using)\s+[\w-]
+        | (?:if|foreach|while|for|try|switch|do|begin|process|end)\s*[({] | [A-Z][a-z]+-[A-Z]\w*\b )
+    """,
+    re.VERBOSE,
+)
+_POSH_SIGN = re.compile(
+    r"^\s*\$\w+\s*=|\b(?:Get|Set|New|Write|Import|Export|Add|Remove)-[A-Z]\w+|^\s*param\s*\(",
+    re.MULTILINE,
+)
+_POSH_ENDS = re.compile(r".*[\w)}\]\"'@|;]\s*$")
+_POSH_SPEAKS = re.compile(r"\w")
+
 LANGUAGES: dict[str, Language] = {
     language.name: language
     for language in (
@@ -214,6 +227,17 @@ LANGUAGES: dict[str, Language] = {
             starts=_PY_STARTS,
             ends=_PY_ENDS,
             speaks=_PY_SPEAKS,
+        ),
+        Language(
+            name="powershell",
+            label="PowerShell",
+            source="main.ps1",
+            lexis="powershell",
+            entry=None,
+            sign=_POSH_SIGN,
+            starts=_POSH_STARTS,
+            ends=_POSH_ENDS,
+            speaks=_POSH_SPEAKS,  # a pipeline's last value is printed without a word
         ),
     )
 }  # fmt: skip

@@ -51,7 +51,14 @@ _CSHARP = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_BRACES = {"c": _C, "rust": _RUST, "go": _GO, "csharp": _CSHARP}
+_POWERSHELL = re.compile(
+    r"""(?P<comment> <\#.*?(?:\#>|\Z) | (?<![\w`])\#[^\n]* )
+      | (?P<string> @"[ \t]*\n.*?(?:\n"@|\Z) | @'[ \t]*\n.*?(?:\n'@|\Z)
+                  | "(?:[^"`]|`.|"")*(?:"|\Z) | '(?:[^']|'')*(?:'|\Z) )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_BRACES = {"c": _C, "rust": _RUST, "go": _GO, "csharp": _CSHARP, "powershell": _POWERSHELL}
 _DIRECTIVE = re.compile(r"^[ \t]*#[^\n]*", re.MULTILINE)
 _FIELD = re.compile(r"\{([^{}]*)\}")
 

@@ -43,7 +43,8 @@ def _work(lexis: str) -> re.Pattern[str]:
     )
 
 
-_WORK = {lexis: _work(lexis) for lexis in _WORK_WORDS}
+# In PowerShell a word alone is a command.
+_WORK = {lexis: _work(lexis) for lexis in _WORK_WORDS} | {"powershell": re.compile(r"\w")}
 _MAIN_HEAD = re.compile(r"\bmain\s*\([^(){}]*\)")
 _PY_BLOCK = re.compile(r"(?:async\s+)?def\b|class\b|@")
 _PY_IMPORT = re.compile(r"(?:import|from)\b")

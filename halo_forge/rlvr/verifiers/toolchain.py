@@ -18,9 +18,18 @@ from pathlib import Path
 
 from halo_forge.core.errors import VerifierFault
 from halo_forge.rlvr.verifiers.languages import Language
-from halo_forge.sandbox import python_executable
+from halo_forge.sandbox import own_python, packages_with, python_executable
 
-__all__ = ["DRIVER", "FLAGS", "RUNNER", "Toolchain", "driver_path", "require", "runner_path"]
+__all__ = [
+    "DRIVER",
+    "FLAGS",
+    "PACKAGES",
+    "RUNNER",
+    "Toolchain",
+    "driver_path",
+    "require",
+    "runner_path",
+]
 
 
 DRIVER = "{driver}"
@@ -28,6 +37,9 @@ DRIVER = "{driver}"
 
 FLAGS = "{flags}"
 """Stands for the flags in a build's argv; without it they come last."""
+
+PACKAGES = "{packages}"
+"""Stands for the folder of the Python package that a build needs."""
 
 RUNNER = "{runner}"
 """Stands for the runner's path in the argv templates."""
@@ -50,7 +62,9 @@ class Toolchain:
             that takes each.
         links: Appended after the source: libraries every program may use.
         unlinked: Flags that stop before linking, for answers that are functions.
-        run: Argv of a run.
+        package: Python package that a build needs; the driver is then the Python that has it.
+        heuristic: The build's word is good evidence and not the language's own.
+        run: Argv of a run; empty where nothing is ever run.
         runner: Program that a run needs beside the driver; `RUNNER` in ``run``. Where it is
             missing, programs are built and not run.
         version: Argv whose first line of output names the version.
@@ -73,6 +87,8 @@ class Toolchain:
     linkers: tuple[tuple[str, str], ...] = ()
     links: tuple[str, ...] = ()
     unlinked: tuple[str, ...] = ()
+    package: str | None = None
+    heuristic: bool = False
     run: tuple[str, ...] = ("./program",)
     runner: str | None = None
     version: tuple[str, ...] = (DRIVER, "--version")
@@ -86,23 +102,29 @@ class Toolchain:
 
     def build_argv(self, driver: str, flags: Sequence[str], *, link: bool = True) -> list[str]:
         """Return the argv of the build step with ``driver`` and ``flags`` filled in."""
-        argv = [driver if part == DRIVER else part for part in self.build]
+        argv = self._filled(self.build, driver)
         at = argv.index(FLAGS) if FLAGS in argv else len(argv)
         last = self.unlinked if self.unlinked and not link else self.links
         return [*argv[:at], *flags, *argv[at + 1 :], *last]
 
     def run_argv(self, driver: str, runner: str | None = None) -> list[str]:
         """Return the argv of a run."""
-        filled = {DRIVER: driver, RUNNER: runner or ""}
-        return [filled.get(part, part) for part in self.run]
+        return self._filled(self.run, driver, runner)
 
     def version_argv(self, driver: str) -> list[str]:
         """Return the argv that prints the version."""
-        return [driver if part == DRIVER else part for part in self.version]
+        return self._filled(self.version, driver)
+
+    def _filled(self, template: Sequence[str], driver: str, runner: str | None = None) -> list[str]:
+        packages = packages_with(self.package) if self.package else None
+        filled = {DRIVER: driver, RUNNER: runner or "", PACKAGES: packages or ""}
+        return [filled.get(part, part) for part in template]
 
 
 def driver_path(toolchain: Toolchain) -> str | None:
     """Return the absolute path of a toolchain's driver on this machine, if it is here."""
+    if toolchain.package is not None:
+        return own_python() if packages_with(toolchain.package) else None
     if toolchain.driver == "python3":
         return python_executable()
     return _found(toolchain.driver)
@@ -122,8 +144,11 @@ def require(toolchain: Toolchain) -> str:
     path = driver_path(toolchain)
     if path is None:
         ways = "; ".join(f"{system}: {command}" for system, command in toolchain.install)
+        what = f"the Python package {toolchain.package}" if toolchain.package else toolchain.driver
         raise VerifierFault(
-            f"{toolchain.driver} is not on PATH, so {toolchain.language.label} cannot be judged. "
+            f"{what} is not "
+            f"{'installed' if toolchain.package else 'on PATH'}, "
+            f"so {toolchain.language.label} cannot be judged. "
             f"Install it ({ways})."
         )
     return path

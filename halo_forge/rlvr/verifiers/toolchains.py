@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from halo_forge.core.errors import UserError
 from halo_forge.rlvr.verifiers.languages import LANGUAGES, find_language
-from halo_forge.rlvr.verifiers.toolchain import DRIVER, FLAGS, RUNNER, Toolchain
+from halo_forge.rlvr.verifiers.toolchain import DRIVER, FLAGS, PACKAGES, RUNNER, Toolchain
 
-__all__ = ["DEFAULTS", "TOOLCHAINS", "resolve"]
+__all__ = ["NATIVE", "TOOLCHAINS", "resolve"]
 
 _C_MUTES = re.compile(
     r"#\s*pragma\s+(?:GCC|clang)\s+(?:diagnostic|system_header)|\b_Pragma\s*\(|"
@@ -81,6 +81,45 @@ except Exception as error:
     print(f"{where}: {type(error).__name__}: {what}", file=sys.stderr)
     sys.exit(1)
 """
+
+_PWSH_PARSE = """\
+$problems = $null
+[void][System.Management.Automation.Language.Parser]::ParseFile(
+    "$PWD/main.ps1", [ref]$null, [ref]$problems)
+foreach ($one in $problems) {
+    [Console]::Error.WriteLine("main.ps1:$($one.Extent.StartLineNumber): $($one.Message)")
+}
+exit [int]($problems.Count -gt 0)
+"""
+_TREE_SITTER_PARSE = """\
+import sys
+sys.path.append(sys.argv[1])
+import tree_sitter, tree_sitter_pwsh
+with open("main.ps1", "rb") as file:
+    source = file.read()
+tree = tree_sitter.Parser(tree_sitter.Language(tree_sitter_pwsh.language())).parse(source)
+nodes, found = [tree.root_node], None
+while nodes and found is None:
+    node = nodes.pop()
+    if node.is_error or node.is_missing:
+        found = node
+    nodes += [child for child in reversed(node.children) if child.has_error or child.is_missing]
+if found is not None:
+    text = source[found.start_byte:found.end_byte].decode("utf-8", "replace").split("\\n")[0][:60]
+    what = "something is missing" if found.is_missing else "unexpected " + repr(text)
+    print(f"main.ps1:{found.start_point[0] + 1}: {what}", file=sys.stderr)
+    sys.exit(1)
+"""
+_TREE_SITTER_VERSION = """\
+import sys
+from importlib.metadata import version
+sys.path.append(sys.argv[1])
+print("tree-sitter-pwsh", version("tree-sitter-pwsh"))
+"""
+_POWERSHELL_INSTALL = (
+    ("any system", "pip install 'halo-forge[powershell]'"),
+    ("Windows, Linux, macOS", "https://aka.ms/install-powershell"),
+)
 
 _GXX_GUARDS = (*_GCC_GUARDS, "-ftemplate-depth=256", "-fconstexpr-ops-limit=10000000")
 
@@ -260,6 +299,31 @@ TOOLCHAINS: dict[str, Toolchain] = {
             ),
         ),
         Toolchain(
+            name="pwsh",
+            language=LANGUAGES["powershell"],
+            driver="pwsh",
+            build=(DRIVER, "-NoLogo", "-NoProfile", "-NonInteractive", "-Command", _PWSH_PARSE),
+            run=(),
+            error=re.compile(r"^main\.ps1:\d+: "),
+            good="Write-Output ok\n",
+            bad="if ( { undeclared\n",
+            install=_POWERSHELL_INSTALL,
+        ),
+        Toolchain(
+            name="tree-sitter",
+            language=LANGUAGES["powershell"],
+            driver="python3",
+            package="tree_sitter_pwsh",
+            heuristic=True,
+            build=(DRIVER, "-I", "-S", "-B", "-c", _TREE_SITTER_PARSE, PACKAGES),
+            run=(),
+            version=(DRIVER, "-I", "-S", "-B", "-c", _TREE_SITTER_VERSION, PACKAGES),
+            error=re.compile(r"^main\.ps1:\d+: "),
+            good="Write-Output ok\n",
+            bad="if ( { undeclared\n",
+            install=_POWERSHELL_INSTALL,
+        ),
+        Toolchain(
             name="python",
             language=LANGUAGES["python"],
             driver="python3",
@@ -278,8 +342,8 @@ TOOLCHAINS: dict[str, Toolchain] = {
     )
 }  # fmt: skip
 
-DEFAULTS = tuple({row.language.name: row for row in reversed(TOOLCHAINS.values())}.values())[::-1]
-"""For each language the first toolchain of the table."""
+NATIVE = tuple(row for row in TOOLCHAINS.values() if not row.name.startswith("mingw"))
+"""Toolchains for this machine; of several for a language, the first that is installed is used."""
 
 
 def resolve(language: str) -> Toolchain:
@@ -293,4 +357,4 @@ def resolve(language: str) -> Toolchain:
         raise UserError(
             f"no toolchain for language {language!r}. Known: {', '.join(sorted(LANGUAGES))}."
         )
-    return next(row for row in DEFAULTS if row.language == found)
+    return next(row for row in NATIVE if row.language == found)

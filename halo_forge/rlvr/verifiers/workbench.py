@@ -98,7 +98,8 @@ class Tool:
     @property
     def runs(self) -> bool:
         """What it builds can be run here."""
-        return self.toolchain.runner is None or self.runner is not None
+        runner = self.toolchain.runner
+        return bool(self.toolchain.run) and (runner is None or self.runner is not None)
 
 
 class Workbench:

@@ -199,7 +199,7 @@ def test_limits_must_be_positive(limits) -> None:
 
 def test_language_without_toolchain() -> None:
     """Asking the table for an unknown language names the known ones."""
-    with pytest.raises(UserError, match="c, cpp, csharp, go, python, rust"):
+    with pytest.raises(UserError, match="c, cpp, csharp, go, powershell, python, rust"):
         toolchains.resolve("cobol")
 
 

@@ -228,6 +228,7 @@ def test_windows_programs_without_wine(sandbox, monkeypatch) -> None:
 def test_only_what_is_asked_for_is_tried(sandbox, make_sample, monkeypatch) -> None:
     """A compiler that no prompt asks for is neither needed nor part of the fingerprint."""
     monkeypatch.setattr(toolchain_module.shutil, "which", lambda name: None)
+    monkeypatch.setattr(toolchain_module, "packages_with", lambda package: None)
     python = make_sample("x", language="python").prompt
     verifier = ExecutionVerifier(sandbox=sandbox)
     verifier.start([python])
