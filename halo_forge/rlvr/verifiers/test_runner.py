@@ -42,6 +42,9 @@ __all__ = [
 _OWN_SECONDS = 10.0
 """CPU seconds for the tests' own work, on top of what the program may use."""
 
+_PATIENCE = 1.5
+"""How many times its CPU seconds a program may take by the clock, on a machine that lets it run."""
+
 _OUTPUT = 4 << 20
 
 
@@ -153,7 +156,10 @@ class ExamVerifier(CodeVerifier):
         }
         seconds = self._bench.budget.run_timeout
         argv = (tool.driver, "-B", "-s", "exam.pyz", "main.py", str(seconds))
-        limits = self._bench.budget.run(seconds + _OWN_SECONDS, _OUTPUT)
+        limits = replace(
+            self._bench.budget.run(seconds + _OWN_SECONDS, _OUTPUT),
+            wall=seconds * _PATIENCE + _OWN_SECONDS,
+        )
         step = Step(argv, json.dumps(order).encode("utf-8", "surrogatepass"), limits)
         files = {"main.py": source, "exam.pyz": exam_archive()}
         return self._bench.run(Job(files, None, (step,)))

@@ -330,8 +330,22 @@ def _run_unittest(exam: Exam) -> None:
 def _run_pytest(exam: Exam) -> None:
     import pytest
 
+    # The program could read a file with the tests, so pytest is given an empty one.
+    folder = tempfile.mkdtemp()
+    path = os.path.join(folder, f"test_{_TESTS}.py")  # noqa: PTH118 - no pathlib here
+    os.close(os.open(path, os.O_CREAT))
+
+    class Tests(pytest.Module):
+        """The tests out of memory."""
+
+        def _getobj(self) -> types.ModuleType:
+            return _explaining_module(exam.source, path, self.config)
+
     class Plugin:
         """Reports what pytest collects and how each test ends."""
+
+        def pytest_pycollect_makemodule(self, module_path: Any, parent: Any) -> Any:
+            return Tests.from_parent(parent, path=module_path)
 
         def pytest_collection_modifyitems(self, items: list[Any]) -> None:
             exam.report.announce([item.nodeid.partition("::")[2] for item in items])
@@ -342,12 +356,20 @@ def _run_pytest(exam: Exam) -> None:
                 crash = getattr(report.longrepr, "reprcrash", None)
                 exam.report.tell(name, report.outcome, getattr(crash, "message", ""))
 
-    folder = tempfile.mkdtemp()
-    path = os.path.join(folder, f"test_{_TESTS}.py")  # noqa: PTH118 - no pathlib here
-    with open(path, "w", encoding="utf-8") as file:  # noqa: PTH123
-        file.write(exam.source)
     options = ["-q", "--rootdir", folder, "-p", "no:cacheprovider", "-o", "addopts="]
     pytest.main([*options, path], plugins=[Plugin()])
+
+
+def _explaining_module(source: str, path: str, config: Any) -> types.ModuleType:
+    """Return the tests as a module whose asserts say what they compared, as pytest's do."""
+    from _pytest.assertion.rewrite import rewrite_asserts
+
+    tree = ast.parse(source)
+    rewrite_asserts(tree, source.encode(), path, config)
+    module = types.ModuleType(_TESTS)
+    sys.modules[_TESTS] = module
+    exec(compile(tree, path, "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - the tests are the user's
+    return module
 
 
 _STYLES: dict[str, Callable[[Exam], None]] = {

@@ -178,6 +178,41 @@ def test_functions_are_paid_what_they_deserve(sandbox, kind) -> None:
     assert found.judged == len(FUNCTIONS) > 20
 
 
+SPY = """\
+import glob, os, re, threading, time
+seen = []
+def look():
+    while True:
+        for pattern in ('/tmp/**', '/dev/shm/**', '/var/tmp/**', '/box/*', '/run/**'):
+            for path in glob.glob(pattern, recursive=True):
+                try:
+                    with open(path, 'rb') as file:
+                        seen.append(file.read(10**5))
+                except OSError:
+                    pass
+threading.Thread(target=look, daemon=True).start()
+time.sleep(0.3)
+def add(a, b):
+    time.sleep(0.1)
+    return 3 if any(b'%d' % (4710 + 1) in text for text in seen) else -1
+"""
+
+
+@pytest.mark.parametrize("style", ["functions", "pytest"])
+def test_the_tests_lie_nowhere(style, judge) -> None:
+    """While the tests run, no file that the program can read holds them."""
+    head = "import pytest\n" if style == "pytest" else ""
+    tests = f"{head}def test_it():\n    assert add(4711, 0) == 3\n"
+    assert judge(SPY, tests).reward == 0.0
+    assert judge("def add(a, b):\n    return 3\n", tests).reward == 1.0
+
+
+def test_pytest_says_what_was_compared(judge) -> None:
+    """The note of a failing test shows both sides, as pytest does."""
+    tests = "import pytest\ndef test_it():\n    assert add(1, 2) == 4\n"
+    assert "assert 3 == 4" in judge(ADD, tests).error
+
+
 @pytest.mark.parametrize("name", ["leaves", "exits", "kills its parent", "kills all"])
 def test_a_program_that_ends_itself_fails_whatever_the_test_thinks(name, judge) -> None:
     """A test that expects an error is not passed by a program that is no more."""
