@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 
 from halo_forge.core.errors import UserError
+from halo_forge.rlvr.verifiers import scripts
 from halo_forge.rlvr.verifiers.languages import LANGUAGES, find_language
 from halo_forge.rlvr.verifiers.toolchain import DRIVER, FLAGS, PACKAGES, RUNNER, Toolchain
 
@@ -70,52 +71,7 @@ _CLANG_GUARDS = (
 _QUIET = ("-O1", "-w")
 _STRICT = ("-O1", "-Wall", "-Wextra")
 
-_PARSE = """\
-import sys
-try:
-    with open("main.py", "rb") as file:
-        compile(file.read(), "main.py", "exec", dont_inherit=True)
-except Exception as error:
-    what = getattr(error, "msg", None) or error
-    where = f"main.py:{getattr(error, 'lineno', None) or 0}"
-    print(f"{where}: {type(error).__name__}: {what}", file=sys.stderr)
-    sys.exit(1)
-"""
 
-_PWSH_PARSE = """\
-$problems = $null
-[void][System.Management.Automation.Language.Parser]::ParseFile(
-    "$PWD/main.ps1", [ref]$null, [ref]$problems)
-foreach ($one in $problems) {
-    [Console]::Error.WriteLine("main.ps1:$($one.Extent.StartLineNumber): $($one.Message)")
-}
-exit [int]($problems.Count -gt 0)
-"""
-_TREE_SITTER_PARSE = """\
-import sys
-sys.path.append(sys.argv[1])
-import tree_sitter, tree_sitter_pwsh
-with open("main.ps1", "rb") as file:
-    source = file.read()
-tree = tree_sitter.Parser(tree_sitter.Language(tree_sitter_pwsh.language())).parse(source)
-nodes, found = [tree.root_node], None
-while nodes and found is None:
-    node = nodes.pop()
-    if node.is_error or node.is_missing:
-        found = node
-    nodes += [child for child in reversed(node.children) if child.has_error or child.is_missing]
-if found is not None:
-    text = source[found.start_byte:found.end_byte].decode("utf-8", "replace").split("\\n")[0][:60]
-    what = "something is missing" if found.is_missing else "unexpected " + repr(text)
-    print(f"main.ps1:{found.start_point[0] + 1}: {what}", file=sys.stderr)
-    sys.exit(1)
-"""
-_TREE_SITTER_VERSION = """\
-import sys
-from importlib.metadata import version
-sys.path.append(sys.argv[1])
-print("tree-sitter-pwsh", version("tree-sitter-pwsh"))
-"""
 _POWERSHELL_INSTALL = (
     ("any system", "pip install 'halo-forge[powershell]'"),
     ("Windows, Linux, macOS", "https://aka.ms/install-powershell"),
@@ -173,8 +129,7 @@ _CLANG = replace(
     build=(DRIVER, *_CLANG_GUARDS, "main.c", "-o", "program"),
     install=_CLANG_INSTALL,
 )
-# Wine is kept from opening windows and from offering to install what Windows has beside it.
-_WINE = ("env", "WINEDEBUG=-all", "WINEDLLOVERRIDES=mscoree=;mshtml=", RUNNER, "program.exe")
+_WINE = ("sh", "-c", scripts.RUN_BY_WINE, RUNNER)
 _MINGW_INSTALL = (
     ("Fedora", "sudo dnf install mingw64-gcc-c++ wine"),
     ("Debian/Ubuntu", "sudo apt install g++-mingw-w64-x86-64-posix wine"),
@@ -302,7 +257,10 @@ TOOLCHAINS: dict[str, Toolchain] = {
             name="pwsh",
             language=LANGUAGES["powershell"],
             driver="pwsh",
-            build=(DRIVER, "-NoLogo", "-NoProfile", "-NonInteractive", "-Command", _PWSH_PARSE),
+            build=(
+                DRIVER, "-NoLogo", "-NoProfile", "-NonInteractive", "-Command",
+                scripts.PARSE_POWERSHELL,
+            ),
             run=(),
             error=re.compile(r"^main\.ps1:\d+: "),
             good="Write-Output ok\n",
@@ -315,9 +273,9 @@ TOOLCHAINS: dict[str, Toolchain] = {
             driver="python3",
             package="tree_sitter_pwsh",
             heuristic=True,
-            build=(DRIVER, "-I", "-S", "-B", "-c", _TREE_SITTER_PARSE, PACKAGES),
+            build=(DRIVER, "-I", "-S", "-B", "-c", scripts.PARSE_BY_GRAMMAR, PACKAGES),
             run=(),
-            version=(DRIVER, "-I", "-S", "-B", "-c", _TREE_SITTER_VERSION, PACKAGES),
+            version=(DRIVER, "-I", "-S", "-B", "-c", scripts.GRAMMAR_VERSION, PACKAGES),
             error=re.compile(r"^main\.ps1:\d+: "),
             good="Write-Output ok\n",
             bad="if ( { undeclared\n",
@@ -327,7 +285,7 @@ TOOLCHAINS: dict[str, Toolchain] = {
             name="python",
             language=LANGUAGES["python"],
             driver="python3",
-            build=(DRIVER, "-I", "-S", "-B", "-W", "ignore", "-c", _PARSE),
+            build=(DRIVER, "-I", "-S", "-B", "-W", "ignore", "-c", scripts.PARSE_PYTHON),
             # Not -I: it would drop PYTHONHASHSEED, and the order of a printed set is a verdict.
             run=(DRIVER, "-B", "-s", "main.py"),
             error=re.compile(r"^(?:main\.py:\d+: )?[A-Za-z_][\w.]*(?:Error|Exception|Interrupt)\b"),

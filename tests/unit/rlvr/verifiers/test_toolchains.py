@@ -76,16 +76,37 @@ CASES = {
     "gcc": (GCCVerifier, C, "int unused;", "*(volatile int *)0 = 1;", "int x = nothing;"),
     "clang++": (ClangVerifier, CPP, "int unused;", "", "int x = nothing;"),
     "clang": (ClangVerifier, C, "int unused;", "__builtin_trap();", "int x = nothing;"),
+    "mingw-g++": (
+        MinGWVerifier, "#include <windows.h>\n" + CPP, "int unused;", "*(volatile int *)0 = 1;",
+        "int x = nothing;",
+    ),
     "rustc": (RustVerifier, RUST, "let unused = 1;", 'panic!("no");', "let x = nothing;"),
     "go": (GoVerifier, GO, "", 'panic("no")', "unused := 1"),
     "python": (PythonVerifier, PYTHON, "", "raise SystemExit(3)", "if:"),
 }  # fmt: skip
-FENCES = {"g++": "cpp", "clang++": "c++", "gcc": "c", "clang": "c", "rustc": "rs", "go": "golang"}
+FENCES = {
+    "g++": "cpp",
+    "mingw-g++": "cpp",
+    "clang++": "c++",
+    "gcc": "c",
+    "clang": "c",
+    "rustc": "rs",
+    "go": "golang",
+}
 
 
 def _marked(names) -> list:
+    """Mark each toolchain with what it needs to build and to run."""
     return [
-        pytest.param(name, marks=pytest.mark.toolchain(TOOLCHAINS[name].driver)) for name in names
+        pytest.param(
+            name,
+            marks=[
+                pytest.mark.toolchain(program)
+                for program in (TOOLCHAINS[name].driver, TOOLCHAINS[name].runner)
+                if program is not None
+            ],
+        )
+        for name in names
     ]
 
 
