@@ -28,7 +28,7 @@ from halo_forge.rlvr.verifiers import ExecutionVerifier
 from halo_forge.rlvr.verifiers.batch import judge_all
 from halo_forge.rlvr.verifiers.matching import matches
 from halo_forge.sandbox import Job, Limits, Sandbox, Status, Step, open_sandbox
-from halo_forge.utils.hardware import available_cores
+from halo_forge.utils.kernel_facts import available_cores
 
 __all__ = ["main"]
 

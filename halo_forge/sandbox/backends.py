@@ -11,7 +11,7 @@ from halo_forge.sandbox.base import Sandbox
 from halo_forge.sandbox.client import BrokerSandbox
 from halo_forge.sandbox.policy import GUARANTEES, Guarantee, Level
 from halo_forge.sandbox.proof import prove
-from halo_forge.utils.hardware import available_cores
+from halo_forge.utils.kernel_facts import available_cores
 
 __all__ = ["CONFINED", "UNSAFE", "Finding", "open_backend", "open_sandbox", "probe"]
 

@@ -8,8 +8,6 @@ container the machine is what the container may use.
 from __future__ import annotations
 
 import importlib
-import math
-import os
 import platform
 import re
 import shutil
@@ -21,12 +19,13 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
+from halo_forge.utils.kernel_facts import ROOT, available_cores, control_groups, kernel_text
+
 __all__ = [
     "Cpu",
     "Gpu",
     "Hardware",
     "Memory",
-    "available_cores",
     "cpu_has_bf16",
     "describe",
     "disk_free",
@@ -34,7 +33,6 @@ __all__ = [
     "torch_facts",
 ]
 
-_ROOT = Path("/")
 _AMD = "0x1002"
 _TOOL_SECONDS = 10
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # the last is Arm's name
@@ -99,7 +97,7 @@ class Hardware:
     gpus: tuple[Gpu, ...]
 
 
-def probe(root: Path = _ROOT) -> Hardware:
+def probe(root: Path = ROOT) -> Hardware:
     """Return what the machine is.
 
     Args:
@@ -109,28 +107,12 @@ def probe(root: Path = _ROOT) -> Hardware:
     return Hardware(_cpu(root), memory, (*_amd(root, memory.total), *_nvidia(root)))
 
 
-def available_cores(root: Path = _ROOT) -> int:
-    """Return how many cores this process may use, by affinity and control group; at least 1."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    for group in _control_groups(root, "cpu"):
-        # Version 2 has both in one file; "max" and version 1's -1 mean no limit.
-        quota, _, period = _text(group / "cpu.max").partition(" ")
-        quota = quota or _text(group / "cpu.cfs_quota_us")
-        period = period or _text(group / "cpu.cfs_period_us")
-        if quota.isdigit() and period.isdigit():
-            cores = min(cores, math.ceil(int(quota) / int(period)))
-    return max(1, cores)
-
-
-def cpu_has_bf16(root: Path = _ROOT) -> bool:
+def cpu_has_bf16(root: Path = ROOT) -> bool:
     """Tell whether the processor computes in bfloat16 rather than emulating it."""
     return bool(_flags(root) & _BF16_FLAGS)
 
 
-def describe(root: Path = _ROOT, disk: Path | None = None) -> dict[str, Any]:
+def describe(root: Path = ROOT, disk: Path | None = None) -> dict[str, Any]:
     """Return the machine, its system and the free disk space as plain values for ``run.json``.
 
     Args:
@@ -169,16 +151,8 @@ def torch_facts() -> dict[str, Any]:
     }
 
 
-def _text(path: Path) -> str:
-    """Return a kernel file's text, or nothing when it is absent or unreadable."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
-
-
 def _number(path: Path) -> int | None:
-    text = _text(path)
+    text = kernel_text(path)
     return int(text) if text.isdigit() else None
 
 
@@ -191,12 +165,12 @@ def _fields(text: str, separator: str) -> Iterator[tuple[str, str]]:
 
 def _flags(root: Path) -> set[str]:
     """Return the processor's features, which x86 and Arm list under different names."""
-    lines = _fields(_text(root / "proc/cpuinfo"), ":")
+    lines = _fields(kernel_text(root / "proc/cpuinfo"), ":")
     return set(next((value for key, value in lines if key in ("flags", "Features")), "").split())
 
 
 def _cpu(root: Path) -> Cpu:
-    lines = _fields(_text(root / "proc/cpuinfo"), ":")
+    lines = _fields(kernel_text(root / "proc/cpuinfo"), ":")
     names = (value for key, value in lines if key in ("model name", "Model", "cpu model"))
     flags = _flags(root)
     return Cpu(
@@ -208,22 +182,11 @@ def _cpu(root: Path) -> Cpu:
     )
 
 
-def _control_groups(root: Path, controller: str) -> Iterator[Path]:
-    """Yield the folders of this process's control group and of its parents, both versions."""
-    for line in _text(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers and controller not in controllers.split(","):
-            continue
-        top = root / "sys/fs/cgroup" / controllers
-        here = top / path.lstrip("/")
-        yield from (folder for folder in (here, *here.parents) if folder.is_relative_to(top))
-
-
 def _memory(root: Path) -> Memory:
     """Return the memory of the machine, cut down to the tightest control group around us."""
     kibibytes = {
         key: int(value.split()[0]) * 1024
-        for key, value in _fields(_text(root / "proc/meminfo"), ":")
+        for key, value in _fields(kernel_text(root / "proc/meminfo"), ":")
         if value.endswith(" kB")
     }
     if "MemTotal" in kibibytes:
@@ -231,7 +194,7 @@ def _memory(root: Path) -> Memory:
     else:
         seen = psutil.virtual_memory()
         total, available = seen.total, seen.available
-    for group in _control_groups(root, "memory"):
+    for group in control_groups(root, "memory"):
         limit = _number(group / "memory.max") or _number(group / "memory.limit_in_bytes")
         if limit is not None:
             total = min(total, limit)
@@ -242,7 +205,7 @@ def _memory(root: Path) -> Memory:
 def _held(group: Path) -> int:
     """Return the bytes a control group cannot give back: cached files it drops on demand."""
     used = _number(group / "memory.current") or _number(group / "memory.usage_in_bytes") or 0
-    stat = dict(_fields(_text(group / "memory.stat"), " "))
+    stat = dict(_fields(kernel_text(group / "memory.stat"), " "))
     return used - int(stat.get("total_inactive_file", stat.get("inactive_file", 0)))
 
 
@@ -250,7 +213,7 @@ def _amd(root: Path, memory_total: int) -> Iterator[Gpu]:
     """Yield the AMD cards that the amdgpu driver lists."""
     targets = _amd_targets(root)
     for device in sorted((root / "sys/class/drm").glob("card[0-9]*/device")):
-        if _text(device / "vendor") != _AMD:
+        if kernel_text(device / "vendor") != _AMD:
             continue
         nodes = [path.name for path in (device / "drm").glob("renderD*")]
         arch = next((targets[node] for node in nodes if node in targets), None)
@@ -263,7 +226,8 @@ def _amd(root: Path, memory_total: int) -> Iterator[Gpu]:
             total = min(total, memory_total)
         yield Gpu(
             vendor="amd",
-            name=_text(device / "product_name") or f"AMD {arch or _text(device / 'device')}",
+            name=kernel_text(device / "product_name")
+            or f"AMD {arch or kernel_text(device / 'device')}",
             arch=arch,
             memory_total=total,
             memory_free=None if total is None else max(0, total - used),
@@ -275,7 +239,7 @@ def _amd_targets(root: Path) -> dict[str, str]:
     """Return the compiler target of each render node, from the compute driver's topology."""
     targets = {}
     for path in (root / "sys/class/kfd/kfd/topology/nodes").glob("*/properties"):
-        facts = dict(_fields(_text(path), " "))
+        facts = dict(_fields(kernel_text(path), " "))
         code = int(facts.get("gfx_target_version", "0"))
         if code:
             # 110501 stands for gfx1151, 90010 for gfx90a: the last two are hexadecimal digits.
@@ -286,11 +250,11 @@ def _amd_targets(root: Path) -> dict[str, str]:
 
 def _nvidia(root: Path) -> Iterator[Gpu]:
     """Yield the NVIDIA cards: as their tool tells, or failing that the names the driver lists."""
-    told = list(_nvidia_rows(_ask_nvidia())) if root == _ROOT else []
+    told = list(_nvidia_rows(_ask_nvidia())) if root == ROOT else []
     yield from told
     if not told:
         for path in sorted((root / "proc/driver/nvidia/gpus").glob("*/information")):
-            name = dict(_fields(_text(path), ":")).get("Model", "NVIDIA")
+            name = dict(_fields(kernel_text(path), ":")).get("Model", "NVIDIA")
             yield Gpu("nvidia", name, None, None, None, unified=False)
 
 
@@ -339,5 +303,5 @@ def _mebibytes(text: str) -> int | None:
 
 def _system(root: Path) -> str:
     """Return the distribution's name on Linux, the platform's elsewhere."""
-    lines = dict(_fields(_text(root / "etc/os-release"), "="))
+    lines = dict(_fields(kernel_text(root / "etc/os-release"), "="))
     return lines.get("PRETTY_NAME", "").strip('"') or platform.platform(terse=True)

@@ -17,6 +17,8 @@ PLANTED = [
     ("loop", "halo_forge/rlvr/selection.py", "from halo_forge.rlvr import cycle"),
     ("verifiers", "halo_forge/rlvr/verifiers/planted.py", "from halo_forge.models import builtin"),
     ("light", "halo_forge/utils/planted.py", "def f():\n    import torch"),
+    ("bare", "halo_forge/sandbox/planted.py", "from halo_forge.utils import hardware"),
+    ("front", "halo_forge/commands/planted.py", "import torch"),
     ("processes", "halo_forge/data/planted.py", "import subprocess"),
 ]
 

@@ -12,7 +12,7 @@ from halo_forge.core.identity import content_id
 from halo_forge.core.types import Message, Prompt, Sample, VerifyResult
 from halo_forge.rlvr.verifiers.batch import FaultRecord, verify_each
 from halo_forge.rlvr.verifiers.extract import extract_code
-from halo_forge.utils.hardware import available_cores
+from halo_forge.utils.kernel_facts import available_cores
 
 __all__ = ["RewardLevel", "Verifier"]
 
