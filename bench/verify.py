@@ -6,8 +6,8 @@
 Judges real answers of a model by tests, two ways in turn: our `execution` verifier, and a pool of
 threads that has plain ``g++ -O2`` build each answer and runs it on each test. Since an answer never
 runs unconfined, the plain way too uses the sandbox; what an empty job costs there is printed, to be
-taken off. Prints CPU milliseconds an answer, their ratio by round, how busy the cores were, and
-every answer on which the two disagree.
+taken off. Prints CPU milliseconds an answer beside those of the programs, which are the same, their
+ratio by round, how busy the cores were, and every answer on which the two disagree.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import json
 import os
 import resource
 import statistics
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,8 +27,18 @@ from halo_forge.core.types import Sample
 from halo_forge.data.prompts import load_prompts
 from halo_forge.rlvr.verifiers import ExecutionVerifier
 from halo_forge.rlvr.verifiers.batch import judge_all
+from halo_forge.rlvr.verifiers.extract import extract_code
 from halo_forge.rlvr.verifiers.matching import matches
-from halo_forge.sandbox import Job, Limits, Sandbox, Status, Step, open_sandbox
+from halo_forge.sandbox import (
+    Guarantee,
+    Job,
+    JobResult,
+    Limits,
+    Sandbox,
+    Status,
+    Step,
+    open_sandbox,
+)
 from halo_forge.utils.kernel_facts import available_cores
 
 __all__ = ["main"]
@@ -47,39 +58,72 @@ def main() -> None:
         Sample(prompts[row["prompt_id"]], row["index"], row["completion"])
         for row in rows[: options.limit]
     ]
-    with open_sandbox() as sandbox, ExecutionVerifier(sandbox=sandbox) as verifier:
+    with open_sandbox() as opened:
+        sandbox = Counting(opened)
+        verifier = ExecutionVerifier(sandbox=sandbox)
         verifier.start([sample.prompt for sample in samples])
-        codes = [verifier.extract_code(sample.completion) for sample in samples]
+        codes = [extract_code(one.completion, one.prompt.language) for one in samples]
         ways = {
             "ours": lambda: _ours(verifier, samples),
             "plain g++ -O2": lambda: _plain(sandbox, samples, codes),
         }
-        _compare(ways, samples, options.rounds)
+        _compare(ways, sandbox, samples, options.rounds)
         print(f"an empty job: {1000 * _empty_job(sandbox):.1f} ms CPU")
 
 
+class Counting(Sandbox):
+    """A sandbox that adds up what programs used, apart from what compilers did."""
+
+    def __init__(self, inner: Sandbox) -> None:
+        self._inner = inner
+        self._lock = threading.Lock()
+        self.backend = inner.backend
+        self.programs = 0.0
+
+    def run(self, job: Job) -> JobResult:
+        """Run a job and count."""
+        result = self._inner.run(job)
+        with self._lock:
+            self.programs += sum(run.cpu for run in result.runs)
+        return result
+
+    def guarantees(self) -> tuple[Guarantee, ...]:
+        """Return those of the sandbox behind."""
+        return self._inner.guarantees()
+
+    def close(self) -> None:
+        """Leave the sandbox behind open."""
+
+
 def _compare(
-    ways: dict[str, Callable[[], list[float]]], samples: list[Sample], rounds: int
+    ways: dict[str, Callable[[], list[float]]],
+    sandbox: Counting,
+    samples: list[Sample],
+    rounds: int,
 ) -> None:
+    """Run the ways in turn and print CPU without that of the programs, which is the same."""
     cpu: dict[str, list[float]] = {name: [] for name in ways}
     wall: dict[str, list[float]] = {name: [] for name in ways}
+    busy: dict[str, list[float]] = {name: [] for name in ways}
     rewards: dict[str, list[float]] = {}
     for number in range(rounds):
         for name in list(ways)[:: 1 if number % 2 else -1]:
-            started, used = time.perf_counter(), _cpu()
+            started, used, programs = time.perf_counter(), _cpu(), sandbox.programs
             rewards[name] = ways[name]()
-            cpu[name].append(_cpu() - used)
+            ran = sandbox.programs - programs
+            cpu[name].append(_cpu() - used - ran)
             wall[name].append(time.perf_counter() - started)
+            busy[name].append((_cpu() - used) / wall[name][-1] / available_cores())
+            print(f"{name}: programs {1000 * ran / len(samples):.1f} ms CPU an answer")
     ours, plain = ways
     compiled = sum(reward >= 0.5 for reward in rewards[ours]) / len(samples)
     print(f"{len(samples)} answers, {compiled:.0%} compile; {rounds} rounds")
     for name in ways:
         each = [1000 * value / len(samples) for value in cpu[name]]
-        busy = statistics.median(c / w for c, w in zip(cpu[name], wall[name], strict=True))
         print(
-            f"{name:>14}: {statistics.median(each):6.1f} ms CPU an answer "
+            f"{name:>14}: {statistics.median(each):6.1f} ms CPU an answer beside that "
             f"(rounds {', '.join(f'{one:.1f}' for one in each)}), "
-            f"{busy / available_cores():.0%} of the cores"
+            f"{statistics.median(busy[name]):.0%} of the cores"
         )
     ratios = [p / o for p, o in zip(cpu[plain], cpu[ours], strict=True)]
     print(f"ratio of CPU: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
