@@ -169,7 +169,7 @@ def _tests(row: dict[str, Any], reference: str) -> str:
 
 
 def _ours(sandbox: Sandbox, cases: list[Case]) -> tuple[dict[str, bool], float]:
-    verifier = HumanEvalVerifier(timeout=20, memory_limit_mb=1024, sandbox=sandbox)
+    verifier = HumanEvalVerifier(timeout=5, memory_limit_mb=1024, sandbox=sandbox)
     start = time.perf_counter()
     passed = {}
     for verdict in judge_all(verifier, [case.sample for case in cases]):
@@ -184,7 +184,7 @@ def _theirs(sandbox: Sandbox, case: Case) -> bool:
     script = _TOGETHER.format(
         tests=reference.test_code, program=case.program, entry=reference.entry_point
     )
-    limits = Limits(cpu=30, memory=1 << 30)
+    limits = Limits(cpu=8, memory=1 << 30)
     step = Step((python_executable(), "-B", "-s", "main.py"), limits=limits)
     outcome = sandbox.run(Job({"main.py": script.encode()}, None, (step,))).runs[0]
     return outcome.status is Status.OK and outcome.stdout.endswith(b"PASS\n")
