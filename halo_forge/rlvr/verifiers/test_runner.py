@@ -155,10 +155,13 @@ class ExamVerifier(CodeVerifier):
             "packages": packages_with("pytest"),
         }
         seconds = self._bench.budget.run_timeout
-        argv = (tool.driver, "-B", "-s", "exam.pyz", "main.py", str(seconds))
+        limits = self._bench.budget.run(seconds + _OWN_SECONDS, _OUTPUT)
+        own = (str(seconds), str(limits.memory))
+        argv = (tool.driver, "-B", "-s", "exam.pyz", "main.py", *own)
         limits = replace(
-            self._bench.budget.run(seconds + _OWN_SECONDS, _OUTPUT),
+            limits,
             wall=seconds * _PATIENCE + _OWN_SECONDS,
+            memory=2 * limits.memory,  # the examiner holds what the program returned as well
         )
         step = Step(argv, json.dumps(order).encode("utf-8", "surrogatepass"), limits)
         files = {"main.py": source, "exam.pyz": exam_archive()}

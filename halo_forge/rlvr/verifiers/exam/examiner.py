@@ -1,9 +1,9 @@
 """The examiner: runs the tests, and has the program's calls done on the other side.
 
-Started as ``exam.pyz PROGRAM CPU_SECONDS`` with an order on standard input: ``{"tests": source,
-"entry_point": name or null, "packages": folder or null}``. It writes, line by line, ``{"tests":
-[id, ...]}``, for each test ``{"id", "state", "note"}``, and last ``{"out_of_time": bool,
-"believed": bool}``. What is missing was not run.
+Started as ``exam.pyz PROGRAM CPU_SECONDS MEMORY`` with an order on standard input: ``{"tests":
+source, "entry_point": name or null, "packages": folder or null}``. It writes, line by line,
+``{"tests": [id, ...]}``, for each test ``{"id", "state", "note"}``, and last
+``{"out_of_time": bool, "believed": bool}``. What is missing was not run.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _PR_SET_DUMPABLE = 4
 
 def main() -> None:
     """Part the two processes, then read the order: the candidate has never held it."""
-    _, program, seconds = sys.argv
+    _, program, seconds, memory = sys.argv
     _hide()
     channel, theirs = socket.socketpair()
     child = os.fork()
     if child == 0:
-        _be_candidate(theirs, program, float(seconds))
+        _be_candidate(theirs, program, float(seconds), int(memory))
     theirs.close()
     order = json.load(sys.stdin)
     if order["packages"]:
@@ -59,7 +59,7 @@ def _hide() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE)")
 
 
-def _be_candidate(channel: socket.socket, program: str, seconds: float) -> NoReturn:
+def _be_candidate(channel: socket.socket, program: str, seconds: float, memory: int) -> NoReturn:
     """Keep nothing but the channel, and answer."""
     try:
         null = os.open(os.devnull, os.O_RDWR)
@@ -70,6 +70,7 @@ def _be_candidate(channel: socket.socket, program: str, seconds: float) -> NoRet
         os.closerange(kept + 1, 1 << 12)
         limit = math.ceil(seconds)
         resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
         candidate.serve(channel, program)
     finally:
         os._exit(0)
