@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from halo_forge.core.errors import UserError, VerifierFault
+from halo_forge.core.identity import content_id
 from halo_forge.core.types import Prompt, VerifyResult
 from halo_forge.rlvr.verifiers.base import RewardLevel
 from halo_forge.rlvr.verifiers.code import CodeVerifier, Plan, Report
@@ -225,6 +226,11 @@ class PytestVerifier(ExamVerifier):
             sandbox=sandbox,
         )
         self._file = None if test_file is None else _text(Path(test_file))
+
+    @override
+    def fingerprint(self) -> str:
+        """Return what `CodeVerifier.fingerprint` does, and the content of the test file."""
+        return super().fingerprint() + (f" {content_id(self._file)}" if self._file else "")
 
     @override
     def _tests(self, prompt: Prompt | None) -> str | None:

@@ -287,6 +287,10 @@ def test_tests_from_a_file(sandbox, make_sample, tmp_path) -> None:
     verifier = PytestVerifier(test_file=path, timeout=1, sandbox=sandbox)
     assert verifier.verify(f"```python\n{ADD}```").reward == 1.0
     assert verifier.verify(f"```python\n{SUB}```").reward == 0.25
+    path.write_text(STYLES["asserts"][0])
+    changed = PytestVerifier(test_file=path, timeout=1, sandbox=sandbox)
+    changed.start()
+    assert changed.fingerprint() != verifier.fingerprint()
     own = make_sample(f"```python\n{SUB}```", test_code="assert add(3, 1) == 2\n")
     assert verifier.judge(own).reward == 1.0
     with pytest.raises(UserError, match=r"gone\.py: cannot be read"):
