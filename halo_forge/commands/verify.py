@@ -115,7 +115,7 @@ def run(
     metavar="FILE",
     help="Prompts whose tests are tried instead: a file, or builtin:LANGUAGE/SPLIT.",
 )
-@click.option("--changes", type=click.IntRange(1), help="Changed programs for each prompt (5).")
+@click.option("--changes", type=click.IntRange(1), help="Changed programs for each prompt.")
 @_options.config_files
 @_options.settings(VerifyConfig, _FLAGS)
 @_options.assignments

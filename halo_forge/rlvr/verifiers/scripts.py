@@ -59,8 +59,8 @@ sys.path.append(sys.argv[1])
 print("tree-sitter-pwsh", version("tree-sitter-pwsh"))
 """
 
-# Wine fills a new prefix with half a gigabyte of copies, which takes two seconds. A prefix of links
-# to its own libraries, marked as up to date, does for a console program and takes a tenth of that.
+# Wine fills a new prefix with copies of all its libraries, which takes longer than most programs
+# run. A prefix of links, marked as up to date, does for a console program.
 RUN_BY_WINE = """\
 for windows in /usr/lib/*/wine/x86_64-windows /usr/lib*/wine/x86_64-windows \
     /opt/wine*/lib*/wine/x86_64-windows; do

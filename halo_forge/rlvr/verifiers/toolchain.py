@@ -162,10 +162,7 @@ def _found(program: str) -> str | None:
 
 
 def _behind_rustup(program: str) -> str | None:
-    """Return the real program that rustup's stand-in would start, which needs its settings.
-
-    Also saves the 10 to 20 ms that the stand-in takes.
-    """
+    """Return the real program that rustup's stand-in would start, which needs its settings."""
     home = Path(os.environ.get("RUSTUP_HOME", Path.home() / ".rustup"))
     try:
         settings = (home / "settings.toml").read_text(encoding="utf-8")
