@@ -18,6 +18,7 @@ from halo_forge.sandbox.policy import (
     Outcome,
     Status,
     Step,
+    Warm,
 )
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Sandbox",
     "Status",
     "Step",
+    "Warm",
     "open_sandbox",
     "own_python",
     "packages_with",

@@ -1,4 +1,4 @@
-"""Start of every sandbox process: ``python -I -S boot.py ROLE ...``, with an empty environment.
+"""Start of every sandbox process: ``python -S boot.py ROLE ...``, with no environment to speak of.
 
 Run as a file, not as a module: the packages above are entered by path only, so that none of
 their ``__init__`` (and with them the client, or anything heavier) is executed here.

@@ -1,6 +1,6 @@
 """The broker: a small process that forks workers, and whose end is the end of all of them.
 
-It is started with an empty environment, before and apart from anything big or secret, since a
+It is started with next to no environment, before and apart from anything big or secret, since a
 fork copies the page tables of its parent and since `/proc/PID/environ` shows for ever what a
 process was started with. It holds no jobs: each worker has a channel of its own to the client.
 """

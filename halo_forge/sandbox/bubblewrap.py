@@ -16,7 +16,7 @@ from halo_forge.sandbox import wire
 from halo_forge.sandbox.cell import LINK_FD, Cell, CellSettings, Streams, Trouble
 from halo_forge.sandbox.children import fork_child
 from halo_forge.sandbox.identity import INSIDE_USER, private_user, shed_root
-from halo_forge.sandbox.policy import BOX, ENVIRONMENT, Guarantee, Job, Level, Step
+from halo_forge.sandbox.policy import BOX, ENVIRONMENT, Guarantee, Job, Level, Step, Warm
 from halo_forge.sandbox.scratch import erase, new_directory, place_files
 from halo_forge.utils.typing import override
 
@@ -77,7 +77,9 @@ class BubblewrapCell(Cell):
         place_files(self.box, job)
 
     @override
-    def start(self, step: Step, streams: Streams, *, writable: bool) -> int:
+    def start(
+        self, step: Step, streams: Streams, *, writable: bool, warm: Warm | None = None
+    ) -> int:
         """Start a supervisor for ``step``."""
 
         def work() -> None:

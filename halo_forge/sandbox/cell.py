@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from halo_forge.sandbox.policy import Guarantee, Job, Step
+from halo_forge.sandbox.policy import Guarantee, Job, Step, Warm
 from halo_forge.sandbox.shelf import Shelf
 
 __all__ = ["KEPT_FD", "LINK_FD", "Cell", "CellSettings", "Streams", "Trouble"]
@@ -90,8 +90,17 @@ class Cell(ABC):
         """Put the files of ``job`` in a new, empty box."""
 
     @abstractmethod
-    def start(self, step: Step, streams: Streams, *, writable: bool) -> int:
-        """Start a supervisor for ``step`` and return the id of the child to wait for."""
+    def start(
+        self, step: Step, streams: Streams, *, writable: bool, warm: Warm | None = None
+    ) -> int:
+        """Start a supervisor for ``step`` and return its process id.
+
+        Args:
+            step: What to run.
+            streams: Its ends of the pipes, still open in this process.
+            writable: Whether the box may be written to.
+            warm: What the step begins with; used where the backend can.
+        """
 
     @abstractmethod
     def clear(self) -> None:

@@ -20,7 +20,7 @@ from halo_forge.sandbox import wire
 from halo_forge.sandbox.base import Sandbox
 from halo_forge.sandbox.cell import CellSettings
 from halo_forge.sandbox.paths import python_executable, visible_paths
-from halo_forge.sandbox.policy import Guarantee, Job, JobResult
+from halo_forge.sandbox.policy import ENVIRONMENT, Guarantee, Job, JobResult
 from halo_forge.sandbox.supervisor import STARVATION_FACTOR
 from halo_forge.utils.typing import override
 
@@ -32,6 +32,8 @@ _MARGIN_SECONDS = 30.0
 _DYING_SECONDS = 0.5
 _ATTEMPTS = 2
 _NICENESS = 10
+_ENVIRONMENT = {"PYTHONHASHSEED": ENVIRONMENT["PYTHONHASHSEED"]}
+"""Of the broker, whose forks may run programs: the order of a printed set is a verdict."""
 
 
 class _WorkerLost(Exception):
@@ -49,13 +51,13 @@ class _Broker:
             self.process: subprocess.Popen[bytes] = subprocess.Popen(
                 [
                     sys.executable,
-                    *("-I", "-S", str(_BOOT), "broker"),
+                    *("-P", "-s", "-S", str(_BOOT), "broker"),
                     *(str(os.getpid()), str(int(background)), scratch),
                 ],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=self._log,
-                env={},
+                env=_ENVIRONMENT,
                 cwd="/",
                 start_new_session=True,
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 from halo_forge.sandbox import kernel
@@ -21,7 +22,8 @@ from halo_forge.sandbox.identity import (
     private_user,
     shed_root,
 )
-from halo_forge.sandbox.policy import BOX, Guarantee, Job, Level, Step
+from halo_forge.sandbox.nursery import Nursery
+from halo_forge.sandbox.policy import BOX, Guarantee, Job, Level, Step, Warm
 from halo_forge.sandbox.rootfs import (
     KEPT,
     SHELF_ROOM,
@@ -34,7 +36,7 @@ from halo_forge.sandbox.seccomp import build_filter
 from halo_forge.sandbox.shelf import Shelf
 from halo_forge.sandbox.slot import serve
 from halo_forge.sandbox.supervisor import complaining, kill_namespace, supervise
-from halo_forge.sandbox.worker import Restraint
+from halo_forge.sandbox.worker import Program, Restraint
 from halo_forge.utils.typing import override
 
 __all__ = ["NamespaceCell", "enter_namespaces"]
@@ -90,6 +92,7 @@ class NamespaceCell(Cell):
         self._filter = build_filter()
         self._group = MemoryGroup.create()
         self._home_pid_namespace = -1
+        self._nursery: Nursery | None = None
         self._disk = 0
 
     def unshare(self) -> None:
@@ -118,6 +121,9 @@ class NamespaceCell(Cell):
         self.shelf = Shelf(Path(KEPT), SHELF_ROOM)
         kernel.drop_bounding_set()
         kernel.set_dumpable(dumpable=False)
+        keep = [] if self._group is None else [self._group.entrance]
+        keep.append(self._home_pid_namespace)
+        self._nursery = Nursery(self._spawn, self._enter, Path(KEPT), keep)
         return self._promises(has_proc=has_proc)
 
     def _promises(self, *, has_proc: bool) -> tuple[Guarantee, ...]:
@@ -148,15 +154,28 @@ class NamespaceCell(Cell):
         place_files(Path(BOX), job)
 
     @override
-    def start(self, step: Step, streams: Streams, *, writable: bool) -> int:
+    def start(
+        self, step: Step, streams: Streams, *, writable: bool, warm: Warm | None = None
+    ) -> int:
         """Start a supervisor for ``step``."""
         if self._group is not None:
             self._group.limit(step.limits.memory + self._disk)
+        if warm is not None and not writable and self._nursery is not None:
+            return self._nursery.start(warm, step, streams)
+        return self._spawn(lambda: self._run(step, streams, writable=writable))
+
+    def _spawn(self, work: Callable[[], None]) -> int:
+        """Fork a child as process 1 of a new namespace; see pid_namespaces(7)."""
         kernel.setns(self._home_pid_namespace, kernel.CLONE_NEWPID)
         kernel.unshare(kernel.CLONE_NEWPID)
-        return fork_child(lambda: self._run(step, streams, writable=writable))
+        return fork_child(work)
 
-    def _run(self, step: Step, streams: Streams, *, writable: bool) -> None:
+    def _enter(self, step: Step, streams: Streams, program: Program) -> None:
+        self._run(step, streams, writable=False, program=program)
+
+    def _run(
+        self, step: Step, streams: Streams, *, writable: bool, program: Program | None = None
+    ) -> None:
         group = self._group
         streams.install(*([] if group is None else [group.entrance]))
         link = socket.socket(fileno=LINK_FD)
@@ -171,7 +190,7 @@ class NamespaceCell(Cell):
             count_processes=_counts_processes(privileged=self._privileged),
             cgroup=-1 if group is None else KEPT_FD,
         )
-        supervise(step, restraint, link, kill_namespace)
+        supervise(step, restraint, link, kill_namespace, program)
 
     @override
     def clear(self) -> None:

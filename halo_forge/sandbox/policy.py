@@ -29,6 +29,7 @@ __all__ = [
     "Outcome",
     "Status",
     "Step",
+    "Warm",
 ]
 
 BOX = "/box"
@@ -194,6 +195,43 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
+class Warm:
+    """Python code that the runs of many jobs begin with, loaded once and forked for each of them.
+
+    It saves time and changes nothing: a run must come out the same by its argv, in an interpreter
+    of its own. The process that is forked has loaded ``archive`` and has seen no job. Whether there
+    is one is the backend's affair.
+
+    Attributes:
+        key: Plain name of the code; the same key always means the same code.
+        archive: The code, as a zip archive of modules.
+        argv: How the argv of a run begins that starts the code cold; the rest are arguments.
+        main: ``module:function``, called with the list of arguments.
+        prepare: ``module:function``, called once when the code has been loaded.
+    """
+
+    key: str
+    archive: bytes
+    argv: tuple[str, ...]
+    main: str
+    prepare: str
+
+    def __post_init__(self) -> None:
+        """Refuse a key that is no plain name."""
+        _check_names([self.key])
+
+    def arguments(self, step: Step) -> list[str]:
+        """Return what follows the beginning of a step's argv.
+
+        Raises:
+            ValueError: If the step does not begin so.
+        """
+        if step.argv[: len(self.argv)] != self.argv:
+            raise ValueError(f"a run of {self.key} begins with {self.argv}, not {step.argv}")
+        return list(step.argv[len(self.argv) :])
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """Files, at most one build step, and any number of runs of what was built.
 
@@ -204,6 +242,7 @@ class Job:
             process space of its own.
         stop_on: Ends of a run after which the remaining runs are skipped.
         kept: What the build can use, if it is there.
+        warm: What the runs begin with, if it is there.
     """
 
     files: Mapping[str, bytes] = field(default_factory=dict)
@@ -211,10 +250,14 @@ class Job:
     runs: tuple[Step, ...] = ()
     stop_on: frozenset[Status] = frozenset()
     kept: Kept | None = None
+    warm: Warm | None = None
 
     def __post_init__(self) -> None:
-        """Refuse names that would leave ``/box``."""
+        """Refuse names that would leave ``/box``, and runs that are not what is warm."""
         _check_names(self.files)
+        if self.warm is not None:
+            for step in self.runs:
+                self.warm.arguments(step)
 
     @property
     def steps(self) -> tuple[Step, ...]:

@@ -12,7 +12,7 @@ from typing import Final
 
 from halo_forge.sandbox import wire
 from halo_forge.sandbox.cell import Cell, Streams, Trouble
-from halo_forge.sandbox.policy import Limits, Outcome, Status, Step
+from halo_forge.sandbox.policy import Limits, Outcome, Status, Step, Warm
 from halo_forge.sandbox.supervisor import STARVATION_FACTOR, Report
 
 __all__ = ["judge", "reap_supervisors", "run_step"]
@@ -153,7 +153,14 @@ class _Conversation:
             os.close(self._open.pop())
 
 
-def run_step(cell: Cell, step: Step, guards: tuple[int, ...], *, writable: bool) -> Outcome:
+def run_step(
+    cell: Cell,
+    step: Step,
+    guards: tuple[int, ...],
+    *,
+    writable: bool,
+    warm: Warm | None = None,
+) -> Outcome:
     """Run ``step`` in ``cell`` and return what came of it.
 
     Args:
@@ -161,13 +168,14 @@ def run_step(cell: Cell, step: Step, guards: tuple[int, ...], *, writable: bool)
         step: What to run.
         guards: Descriptors whose hang-up means that nobody waits for the result any more.
         writable: Whether the box may be written to.
+        warm: What the step begins with.
 
     Raises:
         Trouble: If the fault is ours, also when the program is not there to be run.
     """
     reap_supervisors()
     talk = _Conversation(step, guards)
-    child = cell.start(step, talk.streams, writable=writable)
+    child = cell.start(step, talk.streams, writable=writable, warm=warm)
     try:
         talk.begin()
         talk.carry_on()
@@ -197,11 +205,12 @@ def run_step(cell: Cell, step: Step, guards: tuple[int, ...], *, writable: bool)
 def reap_supervisors() -> None:
     """Wait for supervisors that have reported, whose namespaces the kernel takes down.
 
-    Not done before a result is on its way, since the taking down takes a third of a short run.
+    Not done before a result is on its way, since the taking down takes a third of a short run. They
+    are the children in our process group; the nursery has a group of its own.
     """
     with contextlib.suppress(ChildProcessError):
         while True:
-            os.waitpid(-1, 0)
+            os.waitpid(0, 0)
 
 
 def _explain(step: Step, report: Report) -> bytes:

@@ -67,7 +67,7 @@ def _run_job(cell: Cell, job: Job, guards: tuple[int, ...]) -> JobResult:
                 return JobResult(built, ())
         runs: list[Outcome] = []
         for step in job.runs:
-            runs.append(run_step(cell, step, guards, writable=False))
+            runs.append(run_step(cell, step, guards, writable=False, warm=job.warm))
             if runs[-1].status in job.stop_on:
                 break
         return JobResult(built, tuple(runs))

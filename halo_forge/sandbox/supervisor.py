@@ -23,7 +23,7 @@ from halo_forge.sandbox import kernel, wire
 from halo_forge.sandbox.cell import LINK_FD
 from halo_forge.sandbox.policy import Limits, Step
 from halo_forge.sandbox.seccomp import build_filter
-from halo_forge.sandbox.worker import Restraint, become
+from halo_forge.sandbox.worker import Program, Restraint, become
 
 __all__ = [
     "STARVATION_FACTOR",
@@ -70,15 +70,29 @@ class Report:
     failure: tuple[str, int, str] | tuple[()] = ()
 
 
-def supervise(step: Step, restraint: Restraint, link: socket.socket, kill: _Killer) -> None:
-    """Run ``step`` on this process's standard streams and send a report on ``link``."""
+def supervise(
+    step: Step,
+    restraint: Restraint,
+    link: socket.socket,
+    kill: _Killer,
+    program: Program | None = None,
+) -> None:
+    """Run ``step`` on this process's standard streams and send a report on ``link``.
+
+    Args:
+        step: What to run.
+        restraint: What the program gives up.
+        link: Tells us to stop by its end, and takes the report.
+        kill: Ends all processes of the run.
+        program: Begins the program in the child; see `become`.
+    """
     bell = _hear_children()
     started = time.monotonic()
-    program, failure = _launch(step, restraint)
+    child, failure = _launch(step, restraint, program)
     _let_go_of_streams()
-    status, reason = _await(program, link, bell, started, step.limits)
+    status, reason = _await(child, link, bell, started, step.limits)
     wall = time.monotonic() - started
-    leftovers = kill(program) - (status is None)
+    leftovers = kill(child) - (status is None)
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     code = signum = None
     if status is None:
@@ -117,16 +131,18 @@ def _hear_children() -> int:
     return bell
 
 
-def _launch(step: Step, restraint: Restraint) -> tuple[int, tuple[str, int, str] | tuple[()]]:
+def _launch(
+    step: Step, restraint: Restraint, program: Program | None
+) -> tuple[int, tuple[str, int, str] | tuple[()]]:
     """Fork the program; return its id and why it could not be started, if so."""
     reader, writer = os.pipe()
-    program = os.fork()
-    if program == 0:
-        become(step, restraint, writer)
+    child = os.fork()
+    if child == 0:
+        become(step, restraint, writer, program)
     os.close(writer)
     with open(reader, "rb") as stream:  # noqa: PTH123 - a descriptor
         words = stream.read().decode(errors="replace").split("\n", 2)
-    return program, (words[0], int(words[1]), words[2]) if len(words) == 3 else ()
+    return child, (words[0], int(words[1]), words[2]) if len(words) == 3 else ()
 
 
 def _let_go_of_streams() -> None:

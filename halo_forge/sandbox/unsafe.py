@@ -11,7 +11,16 @@ from pathlib import Path
 from halo_forge.sandbox import kernel
 from halo_forge.sandbox.cell import LINK_FD, Cell, CellSettings, Streams
 from halo_forge.sandbox.children import fork_child
-from halo_forge.sandbox.policy import BOX, ENVIRONMENT, GUARANTEES, Guarantee, Job, Level, Step
+from halo_forge.sandbox.policy import (
+    BOX,
+    ENVIRONMENT,
+    GUARANTEES,
+    Guarantee,
+    Job,
+    Level,
+    Step,
+    Warm,
+)
 from halo_forge.sandbox.scratch import erase, new_directory, place_files
 from halo_forge.sandbox.supervisor import kill_group, supervise
 from halo_forge.sandbox.worker import Restraint
@@ -46,7 +55,9 @@ class UnsafeCell(Cell):
         place_files(self.box, job)
 
     @override
-    def start(self, step: Step, streams: Streams, *, writable: bool) -> int:
+    def start(
+        self, step: Step, streams: Streams, *, writable: bool, warm: Warm | None = None
+    ) -> int:
         """Start a supervisor for ``step``."""
         self.box.chmod(0o755 if writable else 0o555)
         self._scratch = new_directory(self._base, "tmp")

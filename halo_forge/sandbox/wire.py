@@ -22,6 +22,7 @@ from halo_forge.sandbox.policy import (
     Outcome,
     Status,
     Step,
+    Warm,
 )
 
 __all__ = [
@@ -31,10 +32,12 @@ __all__ = [
     "decode_job",
     "decode_result",
     "decode_step",
+    "decode_warm",
     "encode_guarantees",
     "encode_job",
     "encode_result",
     "encode_step",
+    "encode_warm",
     "receive",
     "send",
 ]
@@ -112,6 +115,9 @@ def encode_job(job: Job) -> Message:
         kept = {"key": job.kept.key, "step": head, "files": list(job.kept.files)}
         header["kept"] = {**kept, "names": job.kept.names, "flags": job.kept.flags}
         blobs += job.kept.files.values()
+    if job.warm is not None:
+        header["warm"], archive = encode_warm(job.warm)
+        blobs.append(archive)
     return header, blobs
 
 
@@ -122,9 +128,11 @@ def decode_job(header: Mapping[str, Any], blobs: Sequence[bytes]) -> Job:
     build = steps.pop(0) if header["build"] else None
     names = header["names"]
     files = dict(zip(names, blobs[len(heads) :], strict=False))
-    kept = _decode_kept(header.get("kept"), blobs[len(heads) + len(names) :])
+    rest = blobs[len(heads) + len(names) :]
+    warm = decode_warm(header["warm"], rest[-1]) if "warm" in header else None
+    kept = _decode_kept(header.get("kept"), rest if warm is None else rest[:-1])
     stop = frozenset(map(Status, header["stop"]))
-    return Job(files, build, tuple(steps), stop_on=stop, kept=kept)
+    return Job(files, build, tuple(steps), stop_on=stop, kept=kept, warm=warm)
 
 
 def _decode_kept(header: Mapping[str, Any] | None, blobs: Sequence[bytes]) -> Kept | None:
@@ -137,6 +145,16 @@ def _decode_kept(header: Mapping[str, Any] | None, blobs: Sequence[bytes]) -> Ke
         names=tuple(header["names"]),
         flags=tuple(header["flags"]),
     )
+
+
+def encode_warm(warm: Warm) -> tuple[dict[str, Any], bytes]:
+    """Return what is warm as a JSON object and its archive."""
+    return {name: getattr(warm, name) for name in Warm.__slots__ if name != "archive"}, warm.archive
+
+
+def decode_warm(header: Mapping[str, Any], archive: bytes) -> Warm:
+    """Invert `encode_warm`."""
+    return Warm(**{**header, "archive": archive, "argv": tuple(header["argv"])})
 
 
 def encode_result(result: JobResult) -> Message:

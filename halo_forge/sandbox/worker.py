@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import resource
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
 
 from halo_forge.sandbox import kernel
 from halo_forge.sandbox.policy import ENVIRONMENT, Limits, Step
 
-__all__ = ["Restraint", "become"]
+__all__ = ["Program", "Restraint", "become"]
 
 _STACK_SOFT, _STACK_HARD = 8 << 20, 64 << 20
 _ADDRESS_SPACE_FACTOR = 4
@@ -44,26 +44,48 @@ class Restraint:
     environment: Mapping[str, str] = field(default_factory=lambda: ENVIRONMENT)
 
 
-def become(step: Step, restraint: Restraint, errors: int) -> NoReturn:
-    """Turn this process into the program of ``step``; on failure say why on ``errors``."""
+Program = Callable[[Step], None]
+"""Begins a program in this process, in the place of what a step's argv would execute."""
+
+
+def become(
+    step: Step, restraint: Restraint, errors: int, program: Program | None = None
+) -> NoReturn:
+    """Turn this process into the program of ``step``; on failure say why on ``errors``.
+
+    Args:
+        step: What to run.
+        restraint: What to give up before.
+        errors: Descriptor that is closed when the program begins.
+        program: Begins it; the step's argv is executed when absent.
+    """
     stage = "setup"
     try:
-        if restraint.cgroup >= 0:
-            os.write(restraint.cgroup, b"0")
-        os.dup2(errors, _ERROR_FD, inheritable=False)
-        os.closerange(_ERROR_FD + 1, 1 << 16)
-        os.setpgid(0, 0)
-        _reset_signals()
-        os.nice(restraint.niceness)
-        _apply_limits(step.limits, restraint)
-        _give_up_identity(restraint)
-        stage = "exec"
-        os.execvpe(step.argv[0], step.argv, dict(restraint.environment))  # noqa: S606
-    except (OSError, ValueError, MemoryError) as error:
-        number = getattr(error, "errno", None) or 0
-        os.write(_ERROR_FD, f"{stage}\n{number}\n{error}".encode(errors="replace")[:4000])
+        try:
+            _confine(step.limits, restraint, errors)
+            stage = "exec"
+            if program is None:
+                os.execvpe(step.argv[0], step.argv, dict(restraint.environment))  # noqa: S606
+            os.close(_ERROR_FD)
+        except (OSError, ValueError, MemoryError) as error:
+            number = getattr(error, "errno", None) or 0
+            os.write(_ERROR_FD, f"{stage}\n{number}\n{error}".encode(errors="replace")[:4000])
+        else:
+            program(step)
     finally:
         os._exit(127)
+
+
+def _confine(limits: Limits, restraint: Restraint, errors: int) -> None:
+    if restraint.cgroup >= 0:
+        os.write(restraint.cgroup, b"0")
+    os.dup2(errors, _ERROR_FD, inheritable=False)
+    os.closerange(_ERROR_FD + 1, 1 << 16)
+    os.setpgid(0, 0)
+    _reset_signals()
+    os.nice(restraint.niceness)
+    _apply_limits(limits, restraint)
+    _give_up_identity(restraint)
 
 
 def _reset_signals() -> None:

@@ -1,0 +1,236 @@
+"""Processes that have loaded Python code and seen no job, and fork those that run it.
+
+::
+
+    worker --> nursery --> one process for each `Warm` --> supervisor --> program
+
+The worker reads jobs, and a fork inherits whatever its parent read. So the nursery is forked before
+the first job comes; it and the processes below it learn only what code to load. What a run is, its
+supervisor is told by the worker, over a channel of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import io
+import os
+import signal
+import site
+import socket
+import struct
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from halo_forge.sandbox import kernel, wire
+from halo_forge.sandbox.cell import Streams, Trouble
+from halo_forge.sandbox.children import fork_child
+from halo_forge.sandbox.policy import ENVIRONMENT, Step, Warm
+from halo_forge.sandbox.worker import Program
+
+__all__ = ["Nursery"]
+
+_OURS = __name__.partition(".")[0]
+_STREAMS = 4
+_PID = struct.Struct("!i")
+
+Spawn = Callable[[Callable[[], None]], int]
+"""Forks a child that does some work where a run belongs; returns its id."""
+
+Enter = Callable[[Step, Streams, Program], None]
+"""Supervises a run in that child."""
+
+
+class Nursery:
+    """The worker's hold on these processes.
+
+    Make it before the first job. Everything ends with the worker.
+
+    Args:
+        spawn: How this backend forks the supervisor of a run.
+        enter: What that supervisor does.
+        place: Directory of the worker's own, for the code that is loaded.
+        keep: Descriptors that ``spawn`` and ``enter`` need.
+    """
+
+    def __init__(self, spawn: Spawn, enter: Enter, place: Path, keep: Sequence[int] = ()) -> None:
+        self._place = place
+        self._open: dict[str, socket.socket] = {}
+        self._channel, theirs = socket.socketpair()
+
+        def work() -> None:
+            _close_all_but({theirs.fileno(), *keep})
+            _serve_nursery(theirs, spawn, enter)
+
+        child = fork_child(work)
+        os.setpgid(child, child)  # so that waiting for supervisors is not waiting for it
+        theirs.close()
+
+    def start(self, warm: Warm, step: Step, streams: Streams) -> int:
+        """Start a supervisor for ``step`` and return its id, which is no child of the caller's.
+
+        Raises:
+            Trouble: If the code cannot be loaded or its process is gone.
+        """
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            descriptors = [streams.stdin, streams.stdout, streams.stderr, streams.link.fileno()]
+            try:
+                if warm.key not in self._open:
+                    self._open[warm.key] = self._load(warm)
+                channel = self._open[warm.key]
+                socket.send_fds(channel, [b"r"], [*descriptors, theirs.fileno()])
+                # A step without its input: nobody but the program reads that.
+                wire.send(ours, wire.encode_step(step)[0])
+                return int(_PID.unpack(channel.recv(_PID.size, socket.MSG_WAITALL))[0])
+            except (OSError, struct.error) as error:
+                raise Trouble(f"the warm process of {warm.key} is gone: {error}") from error
+
+    def _load(self, warm: Warm) -> socket.socket:
+        channel, theirs = socket.socketpair()
+        with theirs:
+            socket.send_fds(self._channel, [b"w"], [theirs.fileno()])
+        archive = self._place / f"{warm.key}.zip"
+        archive.write_bytes(warm.archive)
+        head, _ = wire.encode_warm(warm)
+        wire.send(channel, {**head, "path": str(archive)})
+        answer, _ = wire.receive(channel)
+        if "fault" in answer:
+            raise Trouble(f"cannot load {warm.key}: {answer['fault']}")
+        return channel
+
+
+def _serve_nursery(orders: socket.socket, spawn: Spawn, enter: Enter) -> None:
+    """Fork a process for each channel that comes, until there are no more."""
+    _outlive_nobody()
+    gc.disable()
+    while descriptors := _received(orders, 1):
+        with socket.socket(fileno=descriptors[0]) as channel:
+
+            def work(channel: socket.socket = channel) -> None:
+                orders.close()
+                _serve_warm(channel, spawn, enter)
+
+            fork_child(work)
+
+
+def _close_all_but(keep: set[int]) -> None:
+    """Close what the worker had open, such as the channel on which jobs come."""
+    last = 2
+    for descriptor in sorted(keep):
+        os.closerange(last + 1, descriptor)
+        last = descriptor
+    os.closerange(last + 1, 1 << 16)
+
+
+def _outlive_nobody() -> None:
+    """End with the parent, and reap children as soon as they end."""
+    signal.signal(signal.SIGCHLD, _reap)
+    if sys.platform == "linux":
+        kernel.die_with_parent()
+
+
+def _reap(*_: object) -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _received(channel: socket.socket, count: int) -> list[int]:
+    """Return descriptors that were sent, none at the end."""
+    try:
+        _, descriptors, _, _ = socket.recv_fds(channel, 1, count)
+    except OSError:
+        return []
+    return descriptors
+
+
+def _serve_warm(channel: socket.socket, spawn: Spawn, enter: Enter) -> None:
+    """Load the code, and fork for each run that comes."""
+    _outlive_nobody()
+    head, _ = wire.receive(channel)
+    path = head.pop("path")
+    warm = wire.decode_warm(head, b"")
+    try:
+        main = _load(warm, path)
+    except Exception as error:  # noqa: BLE001 - whatever the code raises is told to the worker
+        wire.send(channel, {"fault": f"{type(error).__name__}: {error}"})
+        return
+    wire.send(channel, {})
+
+    def program(step: Step) -> None:
+        sys.argv = list(step.argv[len(warm.argv) - 1 :])
+        _begin(main, warm.arguments(step))
+
+    gc.collect()
+    gc.freeze()
+    while descriptors := _received(channel, _STREAMS + 1):
+
+        def work(descriptors: list[int] = descriptors) -> None:
+            channel.close()
+            stdin, stdout, stderr, link, order = descriptors
+            with socket.socket(fileno=order) as told:
+                step = wire.decode_step(wire.receive(told)[0])
+            enter(step, Streams(stdin, stdout, stderr, socket.socket(fileno=link)), program)
+
+        child = spawn(work)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        with contextlib.suppress(OSError):
+            channel.sendall(_PID.pack(child))
+
+
+def _load(warm: Warm, path: str) -> Callable[[list[str]], None]:
+    """Load what is warm as an interpreter of its own would, and return its main function."""
+    os.environ.clear()
+    os.environ.update(ENVIRONMENT)
+    sys.executable = sys._base_executable = warm.argv[0]  # type: ignore[attr-defined]  # noqa: SLF001
+    sys.dont_write_bytecode = True
+    site.main()  # not done at our own start, and what programs expect
+    # Packages of the archive are found under their names, not this one's.
+    for module in [one for one in sys.modules if one.partition(".")[0] == _OURS]:
+        del sys.modules[module]
+    sys.path.insert(0, path)
+    if warm.prepare:
+        _function(warm.prepare)()
+    return _function(warm.main)
+
+
+def _function(name: str) -> Callable[..., None]:
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)  # type: ignore[no-any-return]
+
+
+def _begin(main: Callable[[list[str]], None], arguments: list[str]) -> None:
+    """Call ``main`` in what looks to it like a process of its own, and end with it."""
+    if sys.platform == "linux":
+        kernel.set_dumpable(dumpable=True)  # as after exec; a change of user took it away
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.FileIO(0), encoding="utf-8")  # type: ignore[misc]
+    sys.stdout = sys.__stdout__ = _writer(1, "strict")  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = _writer(2, "backslashreplace")  # type: ignore[misc]
+    gc.enable()
+    status = 1
+    try:
+        main(arguments)
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        raise
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(status & 0xFF)
+
+
+def _writer(descriptor: int, errors: str) -> io.TextIOWrapper:
+    raw = io.BufferedWriter(io.FileIO(descriptor, "w"))
+    return io.TextIOWrapper(raw, encoding="utf-8", errors=errors, line_buffering=descriptor == 2)  # noqa: PLR2004
