@@ -22,13 +22,14 @@ import socket
 import struct
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from halo_forge.sandbox import kernel, wire
 from halo_forge.sandbox.cell import Streams, Trouble
 from halo_forge.sandbox.children import fork_child
 from halo_forge.sandbox.policy import ENVIRONMENT, Step, Warm
+from halo_forge.sandbox.scratch import erase
 from halo_forge.sandbox.worker import Program
 
 __all__ = ["Nursery"]
@@ -194,9 +195,24 @@ def _load(warm: Warm, path: str) -> Callable[[list[str]], None]:
     for module in [one for one in sys.modules if one.partition(".")[0] == _OURS]:
         del sys.modules[module]
     sys.path.insert(0, path)
-    if warm.prepare:
-        _function(warm.prepare)()
+    with _temporary_folder(Path(path).with_suffix(".tmp")):
+        function, *arguments = warm.prepare
+        _function(function)(*arguments)
     return _function(warm.main)
+
+
+@contextlib.contextmanager
+def _temporary_folder(folder: Path) -> Iterator[None]:
+    """Give code that is being prepared a folder for its files; a run has its own."""
+    folder.mkdir(mode=0o700)
+    os.environ["TMPDIR"] = str(folder)
+    try:
+        yield
+    finally:
+        os.environ["TMPDIR"] = ENVIRONMENT["TMPDIR"]
+        if "tempfile" in sys.modules:
+            vars(sys.modules["tempfile"])["tempdir"] = None  # what it remembers
+        erase(folder)
 
 
 def _function(name: str) -> Callable[..., None]:
@@ -233,4 +249,4 @@ def _begin(main: Callable[[list[str]], None], arguments: list[str]) -> None:
 
 def _writer(descriptor: int, errors: str) -> io.TextIOWrapper:
     raw = io.BufferedWriter(io.FileIO(descriptor, "w"))
-    return io.TextIOWrapper(raw, encoding="utf-8", errors=errors, line_buffering=descriptor == 2)  # noqa: PLR2004
+    return io.TextIOWrapper(raw, encoding="utf-8", errors=errors, line_buffering=descriptor == 2)

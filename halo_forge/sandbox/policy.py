@@ -207,14 +207,14 @@ class Warm:
         archive: The code, as a zip archive of modules.
         argv: How the argv of a run begins that starts the code cold; the rest are arguments.
         main: ``module:function``, called with the list of arguments.
-        prepare: ``module:function``, called once when the code has been loaded.
+        prepare: ``module:function``, called once when the code has been loaded, and its arguments.
     """
 
     key: str
     archive: bytes
     argv: tuple[str, ...]
     main: str
-    prepare: str
+    prepare: tuple[str, ...]
 
     def __post_init__(self) -> None:
         """Refuse a key that is no plain name."""

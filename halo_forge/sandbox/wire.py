@@ -154,7 +154,8 @@ def encode_warm(warm: Warm) -> tuple[dict[str, Any], bytes]:
 
 def decode_warm(header: Mapping[str, Any], archive: bytes) -> Warm:
     """Invert `encode_warm`."""
-    return Warm(**{**header, "archive": archive, "argv": tuple(header["argv"])})
+    lists = {name: tuple(header[name]) for name in ("argv", "prepare")}
+    return Warm(**{**header, **lists, "archive": archive})
 
 
 def encode_result(result: JobResult) -> Message:

@@ -22,11 +22,11 @@ from halo_forge.core.types import Prompt, VerifyResult
 from halo_forge.rlvr.verifiers.base import RewardLevel
 from halo_forge.rlvr.verifiers.code import CodeVerifier, Plan, Report
 from halo_forge.rlvr.verifiers.diagnostics import shown
-from halo_forge.rlvr.verifiers.exam.archive import exam_archive
+from halo_forge.rlvr.verifiers.exam.archive import ARCHIVE, exam
 from halo_forge.rlvr.verifiers.languages import Language
 from halo_forge.rlvr.verifiers.lexical import bare_code, defines
 from halo_forge.rlvr.verifiers.toolchain import Toolchain
-from halo_forge.rlvr.verifiers.toolchains import TOOLCHAINS
+from halo_forge.rlvr.verifiers.toolchains import OWN_PYTHON
 from halo_forge.rlvr.verifiers.trials import limits_hit
 from halo_forge.rlvr.verifiers.workbench import Budget, SandboxOpener, Tool
 from halo_forge.sandbox import Job, JobResult, Outcome, Sandbox, Step, packages_with
@@ -47,6 +47,9 @@ _PATIENCE = 1.5
 """How many times its CPU seconds a program may take by the clock, on a machine that lets it run."""
 
 _OUTPUT = 4 << 20
+
+# A guess, which saves time when it is right: the examiner reads the tests and decides.
+_NEEDS_PYTEST = re.compile(r"\bpytest\b|\bdef test\w*\((?!self\)|\))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +73,13 @@ class _Score:
         names: All tests there are.
         ends: How each that was run ended, and why.
         out_of_time: The program used up its CPU time.
-        believed: The program was asked how objects of its own compare.
+        weak: Why the program had a say in the verdict, where it had.
     """
 
     names: tuple[str, ...]
     ends: dict[str, tuple[str, str]]
     out_of_time: bool
-    believed: bool
+    weak: str | None
 
     @property
     def total(self) -> int:
@@ -104,6 +107,8 @@ class ExamVerifier(CodeVerifier):
     Args:
         timeout: CPU seconds of the program for all tests together.
         memory_limit_mb: MiB of memory.
+        one_process: Run tests and program in one process, which makes every verdict weak. When
+            absent, only tests that cannot be run apart are.
         max_workers: Answers judged at one time; one for each core when absent.
         sandbox: Sandbox to use, which stays open, or what opens one; the best there is when absent.
 
@@ -111,13 +116,14 @@ class ExamVerifier(CodeVerifier):
         ValueError: If a limit is not positive.
     """
 
-    toolchains: ClassVar[tuple[Toolchain, ...]] = (TOOLCHAINS["python"],)
+    toolchains: ClassVar[tuple[Toolchain, ...]] = (OWN_PYTHON,)
 
     def __init__(
         self,
         timeout: float = 60,
         *,
         memory_limit_mb: int = 512,
+        one_process: bool | None = None,
         max_workers: int | None = None,
         sandbox: Sandbox | SandboxOpener | None = None,
     ) -> None:
@@ -126,6 +132,7 @@ class ExamVerifier(CodeVerifier):
             max_workers=max_workers,
             sandbox=sandbox,
         )
+        self._one_process = one_process
 
     @abstractmethod
     def _tests(self, prompt: Prompt | None) -> str | None:
@@ -150,23 +157,25 @@ class ExamVerifier(CodeVerifier):
     @override
     def _carry_out(self, plan: Plan, tool: Tool, source: bytes) -> JobResult:
         assert isinstance(plan, _ExamPlan)
+        packages = packages_with("pytest")
         order = {
             "tests": plan.tests,
             "entry_point": plan.entry_point,
-            "packages": packages_with("pytest"),
+            "packages": packages,
+            "one_process": self._one_process,
         }
         seconds = self._bench.budget.run_timeout
         limits = self._bench.budget.run(seconds + _OWN_SECONDS, _OUTPUT)
-        own = (str(seconds), str(limits.memory))
-        argv = (tool.driver, "-B", "-s", "exam.pyz", "main.py", *own)
+        warm = exam(tool.driver, packages if _NEEDS_PYTEST.search(plan.tests) else None)
+        argv = (*warm.argv, "main.py", str(seconds), str(limits.memory))
         limits = replace(
             limits,
             wall=seconds * _PATIENCE + _OWN_SECONDS,
             memory=2 * limits.memory,  # the examiner holds what the program returned as well
         )
         step = Step(argv, json.dumps(order).encode("utf-8", "surrogatepass"), limits)
-        files = {"main.py": source, "exam.pyz": exam_archive()}
-        return self._bench.run(Job(files, None, (step,)))
+        files = {"main.py": source, ARCHIVE: warm.archive}
+        return self._bench.run(Job(files, None, (step,), warm=warm))
 
     @override
     def _grade(self, plan: Plan, result: JobResult, report: Report) -> VerifyResult:
@@ -176,8 +185,10 @@ class ExamVerifier(CodeVerifier):
         reward = self._reward(score)
         success = reward == RewardLevel.CORRECT_OUTPUT.value
         note = score.first_failure()
-        if score.believed:
+        facts: dict[str, Any] = {}
+        if score.weak is not None:
             report = replace(report, integrity="weak")
+            facts["weak"] = score.weak
         details = f"{score.passed}/{score.total} tests passed"
         return report.verdict(
             "tests",
@@ -189,6 +200,7 @@ class ExamVerifier(CodeVerifier):
             tests_total=score.total,
             tests=[score.ends.get(name, ("not_run", ""))[0] for name in score.names],
             limits=["cpu_limit"] if score.out_of_time else limits_hit([outcome]),
+            **facts,
         )
 
 
@@ -205,6 +217,8 @@ class PytestVerifier(ExamVerifier):
         memory_limit_mb: MiB of memory.
         max_workers: Answers judged at one time; one for each core when absent.
         sandbox: Sandbox to use, which stays open, or what opens one; the best there is when absent.
+        one_process: Run tests and program in one process, which makes every verdict weak. When
+            absent, only tests that cannot be run apart are.
 
     Raises:
         UserError: If ``test_file`` cannot be read.
@@ -218,10 +232,12 @@ class PytestVerifier(ExamVerifier):
         memory_limit_mb: int = 512,
         max_workers: int | None = None,
         sandbox: Sandbox | SandboxOpener | None = None,
+        one_process: bool | None = None,
     ) -> None:
         super().__init__(
             timeout,
             memory_limit_mb=memory_limit_mb,
+            one_process=one_process,
             max_workers=max_workers,
             sandbox=sandbox,
         )
@@ -333,12 +349,16 @@ def _read(outcome: Outcome, who: str) -> _Score:
     """
     names: tuple[str, ...] = ()
     ends: dict[str, tuple[str, str]] = {}
-    loading = out_of_time = believed = False
+    loading = out_of_time = False
+    weak: str | None = None
     for line in _lines(outcome):
         names = tuple(line.get("tests", names))
         loading = loading or "loading" in line
         out_of_time = line.get("out_of_time", out_of_time)
-        believed = line.get("believed", believed)
+        if "one_process" in line:
+            weak = f"tests and program ran in one process: {line['one_process']}"
+        elif line.get("believed", False):
+            weak = weak or "objects of the program were asked how they compare"
         if "id" in line and ends.get(line["id"], ("",))[0] != "failed":
             ends[line["id"]] = line["state"], line["note"]
     if not loading:
@@ -346,4 +366,4 @@ def _read(outcome: Outcome, who: str) -> _Score:
         raise VerifierFault(
             f"the tests of {who} cannot be run: {shown(said[-1]) if said else outcome.status}"
         )
-    return _Score(names, ends, out_of_time, believed)
+    return _Score(names, ends, out_of_time, weak)

@@ -23,6 +23,7 @@ from halo_forge.sandbox import own_python, packages_with, python_executable
 __all__ = [
     "DRIVER",
     "FLAGS",
+    "OWN",
     "PACKAGES",
     "RUNNER",
     "Toolchain",
@@ -34,6 +35,9 @@ __all__ = [
 
 DRIVER = "{driver}"
 """Stands for the driver's path in the argv templates."""
+
+OWN = "{own python}"
+"""As a driver: the interpreter that runs halo-forge."""
 
 FLAGS = "{flags}"
 """Stands for the flags in a build's argv; without it they come last."""
@@ -123,8 +127,10 @@ class Toolchain:
 
 def driver_path(toolchain: Toolchain) -> str | None:
     """Return the absolute path of a toolchain's driver on this machine, if it is here."""
-    if toolchain.package is not None:
-        return own_python() if packages_with(toolchain.package) else None
+    if toolchain.package is not None and packages_with(toolchain.package) is None:
+        return None
+    if toolchain.package is not None or toolchain.driver == OWN:
+        return own_python()
     if toolchain.driver == "python3":
         return python_executable()
     return _found(toolchain.driver)

@@ -8,9 +8,9 @@ from dataclasses import replace
 from halo_forge.core.errors import UserError
 from halo_forge.rlvr.verifiers import scripts
 from halo_forge.rlvr.verifiers.languages import LANGUAGES, find_language
-from halo_forge.rlvr.verifiers.toolchain import DRIVER, FLAGS, PACKAGES, RUNNER, Toolchain
+from halo_forge.rlvr.verifiers.toolchain import DRIVER, FLAGS, OWN, PACKAGES, RUNNER, Toolchain
 
-__all__ = ["NATIVE", "TOOLCHAINS", "resolve"]
+__all__ = ["NATIVE", "OWN_PYTHON", "TOOLCHAINS", "resolve"]
 
 _C_MUTES = re.compile(
     r"#\s*pragma\s+(?:GCC|clang)\s+(?:diagnostic|system_header)|\b_Pragma\s*\(|"
@@ -302,6 +302,10 @@ TOOLCHAINS: dict[str, Toolchain] = {
 
 NATIVE = tuple(row for row in TOOLCHAINS.values() if not row.name.startswith("mingw"))
 """Toolchains for this machine; of several for a language, the first that is installed is used."""
+
+
+OWN_PYTHON = replace(TOOLCHAINS["python"], name="own python", driver=OWN)
+"""For functions, whose tests may need packages that are installed beside halo-forge."""
 
 
 def resolve(language: str) -> Toolchain:

@@ -7,11 +7,18 @@ import io
 import zipfile
 from importlib import resources
 
-__all__ = ["exam_archive"]
+from halo_forge.core.identity import content_id
+from halo_forge.sandbox import Warm
+
+__all__ = ["ARCHIVE", "exam", "exam_archive"]
+
+ARCHIVE = "exam.pyz"
+"""Name of the archive in the sandbox."""
 
 _PACKAGE = "halo_forge.rlvr.verifiers.exam"
-_MODULES = ("candidate", "examiner", "standin", "styles", "wire")
-_MAIN = f"from {_PACKAGE}.examiner import main\nmain()\n"
+_LEFT_OUT = ("__init__", "archive")  # made anew, and not needed inside
+_EXAMINER = f"{_PACKAGE}.examiner"
+_MAIN = f"import sys\nfrom {_EXAMINER} import main\nmain(sys.argv[1:])\n"
 _TIME = (1980, 1, 1, 0, 0, 0)
 
 
@@ -22,10 +29,28 @@ def exam_archive() -> bytes:
     files = {"__main__.py": _MAIN}
     files |= {"/".join([*parts[:depth], "__init__.py"]): "" for depth in range(1, len(parts) + 1)}
     folder = resources.files(_PACKAGE)
-    for module in _MODULES:
-        files["/".join([*parts, f"{module}.py"])] = (folder / f"{module}.py").read_text("utf-8")
+    for file in folder.iterdir():
+        if file.name.endswith(".py") and file.name.removesuffix(".py") not in _LEFT_OUT:
+            files["/".join([*parts, file.name])] = file.read_text("utf-8")
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for name, text in sorted(files.items()):
             archive.writestr(zipfile.ZipInfo(name, _TIME), text)
     return packed.getvalue()
+
+
+def exam(python: str, pytest: str | None) -> Warm:
+    """Return what every exam begins with.
+
+    Args:
+        python: The interpreter.
+        pytest: Folder of packages with pytest, where the tests may need it.
+    """
+    archive = exam_archive()
+    return Warm(
+        key=content_id([python, pytest, archive.hex()]),
+        archive=archive,
+        argv=(python, "-B", "-s", ARCHIVE),
+        main=f"{_EXAMINER}:main",
+        prepare=(f"{_EXAMINER}:prepare", pytest or ""),
+    )

@@ -8,6 +8,8 @@
     ["names"]                       -> [public name, ...]
     ["global", name]                -> ["value", v]
     ["call", target, use, a, k]     -> ["value", v, printed, a and k as the call left them]
+    ["tests", source, entry_point, packages]
+                                    -> ["told", line of the report], ..., ["done"]
 
 and instead of any of these ``["raised", classes, message, printed]``. ``target`` is a function or
 an object of the program, ``use`` the special method that an operator stands for, or any other
@@ -25,6 +27,8 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+from halo_forge.rlvr.verifiers.exam.report import Exam, Report
+from halo_forge.rlvr.verifiers.exam.together import LocalProgram
 from halo_forge.rlvr.verifiers.exam.wire import Closed, Wire
 
 __all__ = ["serve"]
@@ -35,9 +39,15 @@ _MESSAGE = 500
 _MUTABLE = (list, dict, set, bytearray)
 
 
-def serve(channel: socket.socket, path: str) -> None:
-    """Answer questions about the program in ``path`` until nobody asks any more."""
-    candidate = _Candidate(channel, path)
+def serve(channel: socket.socket, path: str, borrowed: dict[str, types.ModuleType]) -> None:
+    """Answer questions about the program in ``path`` until nobody asks any more.
+
+    Args:
+        channel: Where questions come from.
+        path: File of the program.
+        borrowed: Modules that are loaded and that only tests may find.
+    """
+    candidate = _Candidate(channel, path, borrowed)
     with contextlib.suppress(Closed):
         while True:
             candidate.answer(candidate.wire.receive())
@@ -46,10 +56,13 @@ def serve(channel: socket.socket, path: str) -> None:
 class _Candidate:
     """The program as a module, and its objects by number."""
 
-    def __init__(self, channel: socket.socket, path: str) -> None:
+    def __init__(
+        self, channel: socket.socket, path: str, borrowed: dict[str, types.ModuleType]
+    ) -> None:
         self.wire = Wire(channel, self._handle, self._resolve)
-        self._path = path
         self._module = types.ModuleType(_MODULE)
+        self._program = LocalProgram(path, self._module)
+        self._borrowed = borrowed
         self._objects: list[Any] = []
         self._numbers: dict[int, int] = {}
 
@@ -90,12 +103,17 @@ class _Candidate:
             self.answer([word, *rest])
 
     def _load(self) -> list[Any]:
-        with open(self._path, "rb") as file:  # noqa: PTH123 - pathlib would be one more import
-            source = file.read()
-        sys.modules[_MODULE] = self._module
-        code = compile(source, self._path, "exec", dont_inherit=True)
         with contextlib.redirect_stdout(io.StringIO()):
-            exec(code, self._module.__dict__)  # noqa: S102 - what this process is for
+            self._program.load()
+        return ["done"]
+
+    def _tests(self, source: str, entry_point: str, packages: str | None) -> list[Any]:
+        from halo_forge.rlvr.verifiers.exam.styles import run_tests  # seldom needed
+
+        sys.path += [packages] if packages else []
+        sys.modules.update(self._borrowed)
+        report = Report(lambda line: self.wire.send("told", line), self._program)
+        run_tests(Exam(source, entry_point, self._program, report))
         return ["done"]
 
     def _kind(self, name: str) -> list[Any]:

@@ -1,9 +1,10 @@
 """The examiner: runs the tests, and has the program's calls done on the other side.
 
-Started as ``exam.pyz PROGRAM CPU_SECONDS MEMORY`` with an order on standard input: ``{"tests":
-source, "entry_point": name or null, "packages": folder or null}``. It writes, line by line,
-``{"tests": [id, ...]}``, for each test ``{"id", "state", "note"}``, and last
-``{"out_of_time": bool, "believed": bool}``. What is missing was not run.
+Started as ``exam.pyz PROGRAM CPU_SECONDS MEMORY``, or warm (`prepare`), with an order on standard
+input: ``{"tests": source, "entry_point": name or null, "packages": folder or null, "one_process":
+bool or null}``. It writes lines: ``{"one_process": why}`` if it is so, ``{"tests": [id, ...]}``,
+``{"loading": true}``, for each test ``{"id", "state", "note"}``, and last ``{"out_of_time": bool,
+"believed": bool}``. What is missing was not run.
 """
 
 from __future__ import annotations
@@ -15,20 +16,38 @@ import os
 import resource
 import socket
 import sys
-from typing import NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 from halo_forge.rlvr.verifiers.exam import candidate
+from halo_forge.rlvr.verifiers.exam.by_pytest import warm_up_pytest
+from halo_forge.rlvr.verifiers.exam.reading import one_process_reason
+from halo_forge.rlvr.verifiers.exam.report import Exam, Report
 from halo_forge.rlvr.verifiers.exam.standin import Program
-from halo_forge.rlvr.verifiers.exam.styles import Exam, Report, run_tests
+from halo_forge.rlvr.verifiers.exam.styles import program_modules, run_tests
+from halo_forge.rlvr.verifiers.exam.together import oversee
 
-__all__ = ["main"]
+__all__ = ["main", "prepare"]
 
 _PR_SET_DUMPABLE = 4
+_borrowed: list[str] = []
+"""Modules that only the examiner uses, loaded beforehand."""
 
 
-def main() -> None:
+def prepare(packages: str = "") -> None:
+    """Load in good time what exams need; pytest too, where its folder of packages is given."""
+    if not packages:
+        return
+    before = set(sys.modules)
+    sys.path.append(packages)
+    warm_up_pytest()
+    sys.path.remove(packages)
+    _borrowed.extend(set(sys.modules) - before - sys.stdlib_module_names)
+
+
+def main(arguments: list[str]) -> None:
     """Part the two processes, then read the order: the candidate has never held it."""
-    _, program, seconds, memory = sys.argv
+    program, seconds, memory = arguments
     _hide()
     channel, theirs = socket.socketpair()
     child = os.fork()
@@ -40,8 +59,13 @@ def main() -> None:
         sys.path.append(order["packages"])
     entry_point = order["entry_point"] or ""
     subject = Program(channel, child, entry_point)
-    report = Report(_own_output(), subject)
-    run_tests(Exam(order["tests"], entry_point, subject, report))
+    exam = Exam(order["tests"], entry_point, subject, Report(_own_output(), subject))
+    reason = _one_process_reason(exam, order["one_process"])
+    if reason:
+        exam.report.note(one_process=reason)
+        oversee(exam, subject, order["packages"])
+    else:
+        run_tests(exam)
     # Whatever tests or their libraries left to be done at the end would come after the report.
     os._exit(0)
 
@@ -71,13 +95,26 @@ def _be_candidate(channel: socket.socket, program: str, seconds: float, memory: 
         limit = math.ceil(seconds)
         resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
         resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-        candidate.serve(channel, program)
+        # What the program would not find in a process of its own.
+        borrowed = {name: sys.modules.pop(name) for name in _borrowed}
+        candidate.serve(channel, program, borrowed)
     finally:
         os._exit(0)
 
 
-def _own_output() -> int:
-    """Return a descriptor for the report; what tests print goes to standard error."""
+def _one_process_reason(exam: Exam, wanted: bool | None) -> str:
+    """Return why the tests run in one process with the program, or "" where they do not."""
+    if wanted is not None:
+        return "asked for" if wanted else ""
+    return one_process_reason(exam.tree, program_modules(exam.tree))
+
+
+def _own_output() -> Callable[[dict[str, Any]], None]:
+    """Return what writes the report; what tests print goes to standard error."""
     report = os.dup(1)
     os.dup2(2, 1)
-    return report
+
+    def write(line: dict[str, Any]) -> None:
+        os.write(report, json.dumps(line).encode() + b"\n")
+
+    return write

@@ -19,7 +19,7 @@ from typing import Any
 
 from halo_forge.rlvr.verifiers.exam.wire import Closed, Refused, Wire
 
-__all__ = ["Program", "ProgramModule"]
+__all__ = ["Program"]
 
 
 class Program:
@@ -37,6 +37,7 @@ class Program:
         self._wire = Wire(channel, self._handle, self._resolve)
         self._functions: list[Callable[..., Any]] = []
         self._errors: dict[str, type[BaseException]] = {}
+        self._hear: Callable[[dict[str, Any]], None] = lambda _: None
         self.gone = ""
         self.out_of_time = self.believed = False
 
@@ -52,9 +53,12 @@ class Program:
             self._wire.send(*question)
             while True:
                 word, *rest = self._wire.receive()
-                if word != "callback":
+                if word == "callback":
+                    self._wire.send(*self._called_back(*rest))
+                elif word == "told":
+                    self._hear(*rest)
+                else:
                     break
-                self._wire.send(*self._called_back(*rest))
         except Refused as error:
             raise TypeError(f"cannot be handed to the program: {error}") from None
         except Closed as error:
@@ -68,6 +72,29 @@ class Program:
                 raise RuntimeError(self.gone)
             raise self._error(names, message)
         return [word, *rest]
+
+    def load(self) -> None:
+        """Have the program run on its side."""
+        self.ask("load")
+
+    def run_tests(
+        self,
+        source: str,
+        entry_point: str,
+        packages: str | None,
+        hear: Callable[[dict[str, Any]], None],
+    ) -> None:
+        """Have tests run in the program's own process, which tells what came of each.
+
+        Raises:
+            RuntimeError: If the process has ended.
+        """
+        self._hear = hear
+        self.ask("tests", source, entry_point, packages)
+
+    def module(self, name: str) -> ModuleType:
+        """Return a module whose names are the program's."""
+        return _ProgramModule(name, self)
 
     def get(self, name: str) -> Any:
         """Return what a name of the program means to the tests.
@@ -229,7 +256,7 @@ for _name in ("__lt__", "__le__", "__gt__", "__ge__", "__add__", "__sub__", "__m
     setattr(_Standin, _name, _operator(_name))
 
 
-class ProgramModule(ModuleType):
+class _ProgramModule(ModuleType):
     """A module whose names are the program's."""
 
     def __init__(self, name: str, program: Program) -> None:

@@ -242,12 +242,14 @@ def test_time_is_limited_and_earlier_tests_count(judge) -> None:
     assert "cpu limit" in result.error
 
 
-def test_memory_of_the_program_is_its_own(judge) -> None:
+def test_memory_of_the_program_is_its_own(judge, sandbox, make_sample) -> None:
     """The program's memory is limited as ever; what it returns has room on the other side too."""
     greedy = "def add(a, b):\n    x = bytearray(700 << 20)\n    return a + b\n"
     assert judge(greedy, "assert add(1, 2) == 3\n").reward == 0.0
     large = "def add(a, b):\n    return [tuple(range(i, i + 5)) for i in range(150_000)]\n"
-    assert judge(large, "assert len(add(1, 2)) == 150_000\n").reward == 1.0
+    patient = PytestVerifier(timeout=20, sandbox=sandbox)
+    sample = make_sample(f"```python\n{large}```", test_code="assert len(add(1, 2)) == 150_000\n")
+    assert patient.judge(sample).reward == 1.0
 
 
 @pytest.mark.parametrize(
