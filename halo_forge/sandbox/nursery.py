@@ -236,7 +236,7 @@ def _begin(main: Callable[[list[str]], None], arguments: list[str]) -> None:
         main(arguments)
         status = 0
     except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        status = _status(end)
     except BaseException:
         traceback.print_exc()
         raise
@@ -245,6 +245,14 @@ def _begin(main: Callable[[list[str]], None], arguments: list[str]) -> None:
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
         os._exit(status & 0xFF)
+
+
+def _status(end: SystemExit) -> int:
+    """Return the exit code that an interpreter would give, and say what it would say."""
+    if end.code is None or isinstance(end.code, int):
+        return end.code or 0
+    print(end.code, file=sys.stderr)  # noqa: T201 - the program's own last words
+    return 1
 
 
 def _writer(descriptor: int, errors: str) -> io.TextIOWrapper:

@@ -26,10 +26,18 @@ from halo_forge.rlvr.verifiers.exam.archive import ARCHIVE, exam
 from halo_forge.rlvr.verifiers.languages import Language
 from halo_forge.rlvr.verifiers.lexical import bare_code, defines
 from halo_forge.rlvr.verifiers.toolchain import Toolchain
-from halo_forge.rlvr.verifiers.toolchains import OWN_PYTHON
+from halo_forge.rlvr.verifiers.toolchains import OWN_PYTHON, TOOLCHAINS
 from halo_forge.rlvr.verifiers.trials import limits_hit
 from halo_forge.rlvr.verifiers.workbench import Budget, SandboxOpener, Tool
-from halo_forge.sandbox import Job, JobResult, Outcome, Sandbox, Step, packages_with
+from halo_forge.sandbox import (
+    Job,
+    JobResult,
+    Outcome,
+    Sandbox,
+    Step,
+    own_python,
+    packages_with,
+)
 from halo_forge.utils.typing import override
 
 __all__ = [
@@ -116,7 +124,7 @@ class ExamVerifier(CodeVerifier):
         ValueError: If a limit is not positive.
     """
 
-    toolchains: ClassVar[tuple[Toolchain, ...]] = (OWN_PYTHON,)
+    toolchains: ClassVar[tuple[Toolchain, ...]] = (OWN_PYTHON, TOOLCHAINS["python"])
 
     def __init__(
         self,
@@ -133,6 +141,15 @@ class ExamVerifier(CodeVerifier):
             sandbox=sandbox,
         )
         self._one_process = one_process
+        self._python: Toolchain | None = None
+
+    @override
+    def _toolchain(self, language: Language) -> Toolchain:
+        """Return our own Python, or the system's where the sandbox's user may not enter ours."""
+        if self._python is None:
+            own = self._bench.can_execute(own_python())
+            self._python = OWN_PYTHON if own else TOOLCHAINS["python"]
+        return self._python
 
     @abstractmethod
     def _tests(self, prompt: Prompt | None) -> str | None:

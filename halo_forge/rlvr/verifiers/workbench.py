@@ -153,6 +153,14 @@ class Workbench:
         """
         self._sandbox()
 
+    def can_execute(self, path: str) -> bool:
+        """Tell whether a program of this machine is there, and may be run, in the sandbox.
+
+        Raises:
+            VerifierFault: If the sandbox failed.
+        """
+        return self.run(Job(runs=(Step(("test", "-x", path)),))).runs[0].ok
+
     def run(self, job: Job) -> JobResult:
         """Run a job.
 

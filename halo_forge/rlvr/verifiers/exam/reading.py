@@ -15,6 +15,7 @@ __all__ = [
     "imported",
     "is_case",
     "one_process_reason",
+    "skippable",
     "style_of",
     "test_names",
 ]
@@ -75,6 +76,25 @@ def test_names(tree: ast.Module, style: str) -> list[str]:
         for function in body
         if isinstance(function, ast.FunctionDef) and function.name.startswith("test")
     ]
+
+
+def skippable(tree: ast.Module) -> set[str]:
+    """Return the names of tests whose source speaks of skipping; no others can skip themselves."""
+    marked = any(
+        isinstance(node, ast.Assign) and "skip" in ast.unparse(node).lower() for node in tree.body
+    )
+    found = set()
+    for group, body in _groups(tree):
+        owner = next((one for one in tree.body if getattr(one, "body", None) is body), None)
+        around = marked or any(
+            "skip" in ast.unparse(one).lower() for one in getattr(owner, "decorator_list", [])
+        )
+        found |= {
+            f"{group}{one.name}"
+            for one in body
+            if isinstance(one, ast.FunctionDef) and (around or "skip" in ast.unparse(one).lower())
+        }
+    return found
 
 
 def _groups(tree: ast.Module) -> Iterator[tuple[str, list[ast.stmt]]]:

@@ -13,7 +13,7 @@ import types
 import zlib
 from typing import Any
 
-from halo_forge.rlvr.verifiers.exam.reading import style_of, test_names
+from halo_forge.rlvr.verifiers.exam.reading import skippable, style_of, test_names
 from halo_forge.rlvr.verifiers.exam.report import Exam, Report
 from halo_forge.rlvr.verifiers.exam.standin import Program
 from halo_forge.rlvr.verifiers.exam.styles import settle_style
@@ -67,12 +67,12 @@ def oversee(exam: Exam, program: Program, packages: str | None) -> None:
     """
     source = exam.source
     if settle_style(exam) == "check":
-        source += f"\n\ndef test_check():\n    check({exam.entry_point})\n"
+        source = _as_function(exam)
     tree = ast.parse(source)
     style = style_of(tree)
     source, canary = _with_canary(source, tree, style)
     names = test_names(tree, style)
-    account = _Account(exam.report, names, canary)
+    account = _Account(exam.report, names, canary, skippable(tree))
     exam.report.announce(names)
     exam.report.loading()
     try:
@@ -84,13 +84,30 @@ def oversee(exam: Exam, program: Program, packages: str | None) -> None:
     exam.report.end()
 
 
-class _Account:
-    """What the process says of its tests, and whether it can be true."""
+def _as_function(exam: Exam) -> str:
+    """Return tests of the form ``check(candidate)`` as a function, beside which others can stand."""
+    tree = ast.parse(exam.source)
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == "check":
+            node.name = "_check"
+    return f"{ast.unparse(tree)}\n\ndef test_check():\n    _check({exam.entry_point})\n"
 
-    def __init__(self, report: Report, names: list[str], canary: str) -> None:
+
+class _Account:
+    """What the process says of its tests, and whether it can be true.
+
+    Args:
+        report: Takes what makes sense.
+        names: The tests that the source names.
+        canary: The one that must fail.
+        skippable: Those that may be skipped.
+    """
+
+    def __init__(self, report: Report, names: list[str], canary: str, skippable: set[str]) -> None:
         self._report = report
         self._expected = set(names)
         self._canary = canary
+        self._skippable = skippable
         self._names = list(names)
         self._ends: dict[str, str] = {}
         self._strange = False
@@ -104,11 +121,13 @@ class _Account:
                 self._names = told
                 self._report.announce(told)
         elif "id" in line:
-            name = line["id"]
+            name, state, note = line["id"], line["state"], line["note"]
+            if state == "skipped" and _plain(name) not in self._skippable:
+                state, note = "failed", f"skipped, and not by the tests: {note}"
             if self._ends.get(name) != "failed":
-                self._ends[name] = line["state"]
+                self._ends[name] = state
             if name in self._names:
-                self._report.tell(name, line["state"], line["note"])
+                self._report.tell(name, state, note)
 
     @property
     def credible(self) -> bool:

@@ -207,6 +207,40 @@ def test_the_tests_lie_nowhere(style, judge) -> None:
     assert judge("def add(a, b):\n    return 3\n", tests).reward == 1.0
 
 
+PLANTER = """\
+import os, threading, time
+os.makedirs('/tmp/evil', exist_ok=True)
+evil = "import _pytest.python as p\\np.Function.runtest = lambda self: None\\n"
+def plant(folder):
+    for name, text in (
+        ('pytest.ini', '[pytest]\\npythonpath = /tmp/evil\\naddopts = -p evil\\n'),
+        ('conftest.py', evil), ('evil.py', evil), ('colorsys.py', evil), ('sitecustomize.py', evil),
+    ):
+        try:
+            with open(os.path.join(folder, name), 'w') as file:
+                file.write(text)
+        except OSError:
+            pass
+def watch():
+    while True:
+        for folder, folders, _ in os.walk('/tmp'):
+            plant(folder)
+        plant('/box')
+plant('/tmp'); plant('/tmp/evil'); plant('/box')
+threading.Thread(target=watch, daemon=True).start()
+time.sleep(0.3)
+def add(a, b):
+    return a - b
+"""
+
+
+def test_pytest_reads_no_settings_of_the_program(judge) -> None:
+    """Whatever a program writes, beside the tests or above them, pytest does not look there."""
+    tests = "import colorsys, pytest\ndef test_it(tmp_path):\n    assert add(1, 2) == 3\n"
+    assert judge(PLANTER, tests).reward == 0.0
+    assert judge(ADD, tests).reward == 1.0
+
+
 def test_pytest_says_what_was_compared(judge) -> None:
     """The note of a failing test shows both sides, as pytest does."""
     tests = "import pytest\ndef test_it():\n    assert add(1, 2) == 4\n"
