@@ -23,7 +23,10 @@ DOORS = {
     # Inside the sandbox, where whatever a program or a test raises is an answer.
     f"{PACKAGE}/rlvr/verifiers/exam/candidate.py",
     f"{PACKAGE}/rlvr/verifiers/exam/standin.py",
+    f"{PACKAGE}/rlvr/verifiers/exam/report.py",
     f"{PACKAGE}/rlvr/verifiers/exam/styles.py",
+    f"{PACKAGE}/rlvr/verifiers/exam/together.py",
+    f"{PACKAGE}/sandbox/nursery.py",
 }
 """Where any exception becomes a message or a recorded fault; nowhere else."""
 STARTERS = (

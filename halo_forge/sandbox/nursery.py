@@ -38,10 +38,10 @@ _OURS = __name__.partition(".")[0]
 _STREAMS = 4
 _PID = struct.Struct("!i")
 
-Spawn = Callable[[Callable[[], None]], int]
+_Spawn = Callable[[Callable[[], None]], int]
 """Forks a child that does some work where a run belongs; returns its id."""
 
-Enter = Callable[[Step, Streams, Program], None]
+_Enter = Callable[[Step, Streams, Program], None]
 """Supervises a run in that child."""
 
 
@@ -57,7 +57,7 @@ class Nursery:
         keep: Descriptors that ``spawn`` and ``enter`` need.
     """
 
-    def __init__(self, spawn: Spawn, enter: Enter, place: Path, keep: Sequence[int] = ()) -> None:
+    def __init__(self, spawn: _Spawn, enter: _Enter, place: Path, keep: Sequence[int] = ()) -> None:
         self._place = place
         self._open: dict[str, socket.socket] = {}
         self._channel, theirs = socket.socketpair()
@@ -104,7 +104,7 @@ class Nursery:
         return channel
 
 
-def _serve_nursery(orders: socket.socket, spawn: Spawn, enter: Enter) -> None:
+def _serve_nursery(orders: socket.socket, spawn: _Spawn, enter: _Enter) -> None:
     """Fork a process for each channel that comes, until there are no more."""
     _outlive_nobody()
     gc.disable()
@@ -149,7 +149,7 @@ def _received(channel: socket.socket, count: int) -> list[int]:
     return descriptors
 
 
-def _serve_warm(channel: socket.socket, spawn: Spawn, enter: Enter) -> None:
+def _serve_warm(channel: socket.socket, spawn: _Spawn, enter: _Enter) -> None:
     """Load the code, and fork for each run that comes."""
     _outlive_nobody()
     head, _ = wire.receive(channel)
@@ -251,7 +251,7 @@ def _status(end: SystemExit) -> int:
     """Return the exit code that an interpreter would give, and say what it would say."""
     if end.code is None or isinstance(end.code, int):
         return end.code or 0
-    print(end.code, file=sys.stderr)  # noqa: T201 - the program's own last words
+    sys.stderr.write(f"{end.code}\n")
     return 1
 
 

@@ -85,7 +85,7 @@ def oversee(exam: Exam, program: Program, packages: str | None) -> None:
 
 
 def _as_function(exam: Exam) -> str:
-    """Return tests of the form ``check(candidate)`` as a function, beside which others can stand."""
+    """Return ``check(candidate)`` as a test function, beside which others can stand."""
     tree = ast.parse(exam.source)
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and node.name == "check":
