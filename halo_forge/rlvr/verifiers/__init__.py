@@ -19,6 +19,7 @@ from halo_forge.rlvr.verifiers.compile import (
 )
 from halo_forge.rlvr.verifiers.custom import SubprocessVerifier
 from halo_forge.rlvr.verifiers.execution import ExecutionVerifier
+from halo_forge.rlvr.verifiers.remote_compile import RemoteMSVCVerifier
 from halo_forge.rlvr.verifiers.test_runner import (
     HumanEvalVerifier,
     MBPPVerifier,
@@ -40,6 +41,7 @@ __all__ = [
     "PowerShellVerifier",
     "PytestVerifier",
     "PythonVerifier",
+    "RemoteMSVCVerifier",
     "RewardLevel",
     "RustVerifier",
     "SubprocessVerifier",

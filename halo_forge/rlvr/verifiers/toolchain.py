@@ -64,6 +64,8 @@ class Toolchain:
         unlinked: Flags that stop before linking, for answers that are functions.
         package: Python package that a build needs; the driver is then the Python that has it.
         heuristic: The build's word is good evidence and not the language's own.
+        remote: Found where its sandbox is, which is not this machine.
+        swapped: Diagnostics come on standard output and the version on standard error.
         run: Argv of a run; empty where nothing is ever run.
         runner: Program that a run needs beside the driver; `RUNNER` in ``run``. Where it is
             missing, programs are built and not run.
@@ -89,6 +91,8 @@ class Toolchain:
     unlinked: tuple[str, ...] = ()
     package: str | None = None
     heuristic: bool = False
+    remote: bool = False
+    swapped: bool = False
     run: tuple[str, ...] = ("./program",)
     runner: str | None = None
     version: tuple[str, ...] = (DRIVER, "--version")
@@ -122,7 +126,9 @@ class Toolchain:
 
 
 def driver_path(toolchain: Toolchain) -> str | None:
-    """Return the absolute path of a toolchain's driver on this machine, if it is here."""
+    """Return the absolute path of a toolchain's driver, if it is here; its name, if remote."""
+    if toolchain.remote:
+        return toolchain.driver
     if toolchain.package is not None:
         return own_python() if packages_with(toolchain.package) else None
     if toolchain.driver == "python3":

@@ -8,6 +8,7 @@ from dataclasses import replace
 from halo_forge.core.errors import UserError
 from halo_forge.rlvr.verifiers import scripts
 from halo_forge.rlvr.verifiers.languages import LANGUAGES, find_language
+from halo_forge.rlvr.verifiers.microsoft import CL, CL_C
 from halo_forge.rlvr.verifiers.toolchain import DRIVER, FLAGS, PACKAGES, RUNNER, Toolchain
 
 __all__ = ["NATIVE", "TOOLCHAINS", "resolve"]
@@ -165,6 +166,8 @@ TOOLCHAINS: dict[str, Toolchain] = {
             runner="wine",
             install=_MINGW_INSTALL,
         ),
+        CL,
+        CL_C,
         Toolchain(
             name="rustc",
             language=LANGUAGES["rust"],
@@ -300,7 +303,9 @@ TOOLCHAINS: dict[str, Toolchain] = {
     )
 }  # fmt: skip
 
-NATIVE = tuple(row for row in TOOLCHAINS.values() if not row.name.startswith("mingw"))
+NATIVE = tuple(
+    row for row in TOOLCHAINS.values() if not row.remote and not row.name.startswith("mingw")
+)
 """Toolchains for this machine; of several for a language, the first that is installed is used."""
 
 

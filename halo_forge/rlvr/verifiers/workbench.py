@@ -186,7 +186,7 @@ class Workbench:
         )
         result = self.run(Job(files, build, tuple(runs), stop_on=_TIME_LIMITS, kept=kept))
         _refuse_full_disk(result.build)
-        return result
+        return _complaining(result, tool.toolchain)
 
     def close(self) -> None:
         """Close the sandbox, if it is an own one."""
@@ -237,6 +237,7 @@ class Workbench:
         if tool.runs:
             probes.append(Step(tuple(toolchain.run_argv(tool.driver, tool.runner))))
         good = self.run(Job({source: toolchain.good.encode()}, build, tuple(probes)))
+        good = _complaining(good, toolchain)
         said = [run.stdout.strip() for run in good.runs if run.ok]
         if len(said) != len(probes) or (tool.runs and said[-1] != b"ok"):
             raise VerifierFault(
@@ -246,8 +247,17 @@ class Workbench:
         bad = self.run(Job({source: toolchain.bad.encode()}, build))
         if bad.build is None or bad.build.status is not Status.NONZERO:
             raise VerifierFault(f"{tool.driver} accepts a program with an error in it")
-        version = good.runs[0].stdout.decode("utf-8", "replace").partition("\n")[0]
+        banner = good.runs[0].stderr if toolchain.swapped else good.runs[0].stdout
+        version = banner.decode("utf-8", "replace").strip().partition("\n")[0].strip()
         return replace(tool, version=shown(version, 120))
+
+
+def _complaining(result: JobResult, toolchain: Toolchain) -> JobResult:
+    """Return a result whose build has its diagnostics where all others have them."""
+    build = result.build
+    if build is None or not toolchain.swapped:
+        return result
+    return replace(result, build=replace(build, stderr=build.stdout + build.stderr))
 
 
 def _complaint(result: JobResult, toolchain: Toolchain) -> str:
