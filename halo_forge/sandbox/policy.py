@@ -112,6 +112,7 @@ class Limits:
         wall: Seconds of wall-clock time; ``None`` means ``3 * cpu + 2``.
         memory: Bytes of private memory for each process (for all together where a cgroup is
             available; see the guarantee ``memory_sum``).
+        reserve: Bytes of address space beyond that, which a run-time maps and does not use.
         output: Bytes of standard output and, separately, of standard error.
         processes: Processes and threads at one time.
         file_size: Bytes of the largest file.
@@ -122,6 +123,7 @@ class Limits:
     cpu: float = 5.0
     wall: float | None = None
     memory: int = 512 << 20
+    reserve: int = 0
     output: int = 256 << 10
     processes: int = 32
     file_size: int = 16 << 20

@@ -9,6 +9,7 @@ from halo_forge.rlvr.verifiers.chained import ChainedVerifier
 from halo_forge.rlvr.verifiers.compile import (
     AutoVerifier,
     ClangVerifier,
+    DotNetVerifier,
     GCCVerifier,
     GoVerifier,
     MinGWVerifier,
@@ -31,6 +32,7 @@ __all__ = [
     "AutoVerifier",
     "ChainedVerifier",
     "ClangVerifier",
+    "DotNetVerifier",
     "ExecutionVerifier",
     "GCCVerifier",
     "GoVerifier",

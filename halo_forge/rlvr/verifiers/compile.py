@@ -33,6 +33,7 @@ __all__ = [
     "AutoVerifier",
     "ClangVerifier",
     "CompileVerifier",
+    "DotNetVerifier",
     "GCCVerifier",
     "GoVerifier",
     "MinGWVerifier",
@@ -204,6 +205,15 @@ class GoVerifier(CompileVerifier):
     """Judges Go programs that need the standard library alone; see `CompileVerifier`."""
 
     toolchains: ClassVar[tuple[Toolchain, ...]] = (TOOLCHAINS["go"],)
+
+
+class DotNetVerifier(CompileVerifier):
+    """Judges C# by ``dotnet build`` where there is an SDK, else by Mono; see `CompileVerifier`.
+
+    Which of them it was stands under ``toolchain``: Mono's compiler knows no C# after version 7.
+    """
+
+    toolchains: ClassVar[tuple[Toolchain, ...]] = (TOOLCHAINS["dotnet"], TOOLCHAINS["mcs"])
 
 
 class PythonVerifier(CompileVerifier):

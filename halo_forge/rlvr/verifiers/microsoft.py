@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from halo_forge.rlvr.verifiers import scripts
 from halo_forge.rlvr.verifiers.languages import LANGUAGES
-from halo_forge.rlvr.verifiers.toolchain import DRIVER, Toolchain
+from halo_forge.rlvr.verifiers.toolchain import DRIVER, HEAP, RUNNER, Toolchain
 from halo_forge.sandbox.ssh import PRODUCTS
 
-__all__ = ["CL", "CL_C"]
+__all__ = ["CL", "CL_C", "DOTNET", "MCS"]
 
 _PROGRAM = f"{PRODUCTS}/program.exe"
 
@@ -65,3 +66,60 @@ CL_C = replace(
     bad="int main(void) { return undeclared; }\n",
 )
 """C by the same compiler."""
+
+_CSHARP_KINDS = tuple(
+    (kind, re.compile(pattern))
+    for kind, pattern in (
+        ("undeclared", r"CS0(?:103|117|234|246)\b|CS1061\b"),
+        ("type", r"CS0(?:019|029|030|266|428)\b|CS1503\b"),
+        ("arguments", r"CS15(?:01|02)\b|CS7036\b"),
+        ("link", r"CS5001\b"),
+        ("syntax", r"CS1(?:00[0-9]|01[0-9]|02[0-9]|51[0-9]|525)\b|CS8025\b"),
+    )
+)
+
+MCS = Toolchain(
+    name="mcs",
+    language=LANGUAGES["csharp"],
+    driver="mcs",
+    build=(DRIVER, "-nologo", "-optimize+", "-out:program.exe", "main.cs"),
+    flags=("-warn:0",),
+    strict=("-warn:4",),
+    unlinked=("-target:library",),
+    run=(RUNNER, "program.exe"),
+    runner="mono",
+    warning=re.compile(r"\bwarning CS\d+"),
+    mutes=re.compile(r"#\s*pragma\s+warning\s+disable"),
+    error=re.compile(r"\berror CS\d+"),
+    kinds=_CSHARP_KINDS,
+    good='class Program { static void Main() { System.Console.WriteLine("ok"); } }\n',
+    bad="class Program { static void Main() { undeclared(); } }\n",
+    install=(
+        ("Fedora", "sudo dnf install mono-core"),
+        ("Debian/Ubuntu", "sudo apt install mono-mcs mono-runtime"),
+        ("macOS", "brew install mono"),
+    ),
+)  # fmt: skip
+"""C# by Mono, where there is no SDK of .NET."""
+
+DOTNET = replace(
+    MCS,
+    name="dotnet",
+    driver="dotnet",
+    build=("sh", "-c", scripts.BUILD_BY_DOTNET, DRIVER),
+    flags=("-p:WarningLevel=0",),
+    strict=("-p:WarningLevel=4",),
+    unlinked=("-p:OutputType=Library",),
+    run=(
+        *("env", "DOTNET_EnableWriteXorExecute=0", f"DOTNET_GCHeapHardLimit={HEAP}"),
+        *("DOTNET_TieredPGO=0", DRIVER, "out/program.dll"),
+    ),
+    reserve=4 << 30,
+    runner=None,
+    install=(
+        ("Fedora", "sudo dnf install dotnet-sdk-8.0"),
+        ("Ubuntu", "sudo apt install dotnet-sdk-8.0"),
+        ("any system", "https://dotnet.microsoft.com/download"),
+    ),
+)
+"""C# by ``dotnet build``: no network, no packages, no servers that stay."""

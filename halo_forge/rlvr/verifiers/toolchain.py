@@ -23,6 +23,7 @@ from halo_forge.sandbox import own_python, packages_with, python_executable
 __all__ = [
     "DRIVER",
     "FLAGS",
+    "HEAP",
     "PACKAGES",
     "RUNNER",
     "Toolchain",
@@ -37,6 +38,9 @@ DRIVER = "{driver}"
 
 FLAGS = "{flags}"
 """Stands for the flags in a build's argv; without it they come last."""
+
+HEAP = "{heap}"
+"""Stands in a run's argv for the bytes of its heap, in hexadecimal: most of its memory."""
 
 PACKAGES = "{packages}"
 """Stands for the folder of the Python package that a build needs."""
@@ -58,6 +62,8 @@ class Toolchain:
         strict: Used instead of ``flags`` when warnings count.
         precompile: Argv that makes ``preamble.h.gch`` of ``preamble.h``, without flags; empty where
             headers are not precompiled.
+        stock: Argv that makes, of nothing but the toolchain, what every build can use, and the
+            names of that; a build is told where it lies by ``-kept=``.
         linkers: Programs that link faster than the driver's own choice, best first, and the flag
             that takes each.
         links: Appended after the source: libraries every program may use.
@@ -69,6 +75,7 @@ class Toolchain:
         run: Argv of a run; empty where nothing is ever run.
         runner: Program that a run needs beside the driver; `RUNNER` in ``run``. Where it is
             missing, programs are built and not run.
+        reserve: Bytes of address space that a run-time maps and does not use.
         version: Argv whose first line of output names the version.
         warning: Matches a warning in the build's output.
         mutes: Matches source text that silences warnings.
@@ -86,6 +93,7 @@ class Toolchain:
     flags: tuple[str, ...] = ()
     strict: tuple[str, ...] = ()
     precompile: tuple[str, ...] = ()
+    stock: tuple[tuple[str, ...], tuple[str, ...]] | None = None
     linkers: tuple[tuple[str, str], ...] = ()
     links: tuple[str, ...] = ()
     unlinked: tuple[str, ...] = ()
@@ -95,6 +103,7 @@ class Toolchain:
     swapped: bool = False
     run: tuple[str, ...] = ("./program",)
     runner: str | None = None
+    reserve: int = 0
     version: tuple[str, ...] = (DRIVER, "--version")
     warning: re.Pattern[str] | None = None
     mutes: re.Pattern[str] | None = None
@@ -111,9 +120,14 @@ class Toolchain:
         last = self.unlinked if self.unlinked and not link else self.links
         return [*argv[:at], *flags, *argv[at + 1 :], *last]
 
-    def run_argv(self, driver: str, runner: str | None = None) -> list[str]:
-        """Return the argv of a run."""
-        return self._filled(self.run, driver, runner)
+    def run_argv(self, driver: str, runner: str | None, memory: int) -> list[str]:
+        """Return the argv of a run that may use ``memory`` bytes."""
+        heap = hex(memory // 4 * 3)
+        return [word.replace(HEAP, heap) for word in self._filled(self.run, driver, runner)]
+
+    def stock_argv(self, driver: str) -> list[str]:
+        """Return the argv that makes the stock."""
+        return self._filled(self.stock[0] if self.stock else (), driver)
 
     def version_argv(self, driver: str) -> list[str]:
         """Return the argv that prints the version."""

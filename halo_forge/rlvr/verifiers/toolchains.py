@@ -8,7 +8,7 @@ from dataclasses import replace
 from halo_forge.core.errors import UserError
 from halo_forge.rlvr.verifiers import scripts
 from halo_forge.rlvr.verifiers.languages import LANGUAGES, find_language
-from halo_forge.rlvr.verifiers.microsoft import CL, CL_C
+from halo_forge.rlvr.verifiers.microsoft import CL, CL_C, DOTNET, MCS
 from halo_forge.rlvr.verifiers.toolchain import DRIVER, FLAGS, PACKAGES, RUNNER, Toolchain
 
 __all__ = ["NATIVE", "TOOLCHAINS", "resolve"]
@@ -204,9 +204,10 @@ TOOLCHAINS: dict[str, Toolchain] = {
             language=LANGUAGES["go"],
             driver="go",
             # No modules and no C: what a program may import is the standard library.
-            build=(
-                "env", "GO111MODULE=off", "CGO_ENABLED=0", "GOCACHE=/tmp/go", "GOFLAGS=-p=1",
-                DRIVER, "build", "-o", "program", FLAGS, "main.go",
+            build=("sh", "-c", scripts.BUILD_GO, DRIVER),
+            stock=(
+                ("sh", "-c", scripts.LIST_GO_PACKAGES, DRIVER),
+                ("importcfg", "importcfg.link", "tools"),
             ),
             version=(DRIVER, "version"),
             error=re.compile(r"^\./main\.go:\d+|^main\.go:\d+|^# |undefined"),
@@ -228,34 +229,8 @@ TOOLCHAINS: dict[str, Toolchain] = {
                 ("macOS", "brew install go"),
             ),
         ),
-        Toolchain(
-            name="mcs",
-            language=LANGUAGES["csharp"],
-            driver="mcs",
-            build=(DRIVER, "-nologo", "-optimize+", "-out:program.exe", "main.cs"),
-            flags=("-warn:0",),
-            strict=("-warn:4",),
-            unlinked=("-target:library",),
-            run=(RUNNER, "program.exe"),
-            runner="mono",
-            warning=re.compile(r"\bwarning CS\d+"),
-            mutes=re.compile(r"#\s*pragma\s+warning\s+disable"),
-            error=re.compile(r"\berror CS\d+"),
-            kinds=_kinds(
-                ("undeclared", r"CS0(?:103|117|234|246|1061)\b"),
-                ("type", r"CS0(?:019|029|030|266|428)\b|CS1503\b"),
-                ("arguments", r"CS15(?:01|02)\b|CS7036\b"),
-                ("link", r"CS5001\b"),
-                ("syntax", r"CS1(?:00[0-9]|01[0-9]|02[0-9]|51[0-9]|525)\b|CS8025\b"),
-            ),
-            good='class Program { static void Main() { System.Console.WriteLine("ok"); } }\n',
-            bad="class Program { static void Main() { undeclared(); } }\n",
-            install=(
-                ("Fedora", "sudo dnf install mono-core"),
-                ("Debian/Ubuntu", "sudo apt install mono-mcs mono-runtime"),
-                ("macOS", "brew install mono"),
-            ),
-        ),
+        DOTNET,
+        MCS,
         Toolchain(
             name="pwsh",
             language=LANGUAGES["powershell"],

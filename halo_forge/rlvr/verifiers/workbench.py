@@ -16,7 +16,7 @@ from typing import Protocol
 
 from halo_forge.core.errors import SandboxFault, VerifierFault
 from halo_forge.rlvr.verifiers.diagnostics import first_error, shown
-from halo_forge.rlvr.verifiers.preamble import precompiled
+from halo_forge.rlvr.verifiers.preamble import precompiled, stock
 from halo_forge.rlvr.verifiers.toolchain import Toolchain, require, runner_path
 from halo_forge.sandbox import Job, JobResult, Limits, Outcome, Sandbox, Status, Step, open_sandbox
 
@@ -101,6 +101,11 @@ class Tool:
         runner = self.toolchain.runner
         return bool(self.toolchain.run) and (runner is None or self.runner is not None)
 
+    def run_step(self, stdin: bytes, limits: Limits) -> Step:
+        """Return the step that runs what was built."""
+        argv = self.toolchain.run_argv(self.driver, self.runner, limits.memory)
+        return Step(tuple(argv), stdin, replace(limits, reserve=self.toolchain.reserve))
+
 
 class Workbench:
     """Builds and runs programs; opens its sandbox on first use; thread-safe.
@@ -183,7 +188,7 @@ class Workbench:
             tool.driver,
             tool.version,
             tool.flags,
-        )
+        ) or stock(tool.toolchain, tool.driver, tool.version, tool.flags)
         result = self.run(Job(files, build, tuple(runs), stop_on=_TIME_LIMITS, kept=kept))
         _refuse_full_disk(result.build)
         return _complaining(result, tool.toolchain)
@@ -235,7 +240,7 @@ class Workbench:
         source = toolchain.language.source
         probes = [Step(tuple(toolchain.version_argv(tool.driver)))]
         if tool.runs:
-            probes.append(Step(tuple(toolchain.run_argv(tool.driver, tool.runner))))
+            probes.append(tool.run_step(b"", self.budget.run(Limits().cpu)))
         good = self.run(Job({source: toolchain.good.encode()}, build, tuple(probes)))
         good = _complaining(good, toolchain)
         said = [run.stdout.strip() for run in good.runs if run.ok]
