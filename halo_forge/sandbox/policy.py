@@ -139,6 +139,8 @@ class Limits:
         for name in ("memory", "output", "processes", "file_size", "disk", "open_files"):
             if getattr(self, name) < 1:
                 raise ValueError(f"limit {name} must be at least 1, got {getattr(self, name)!r}")
+        if self.reserve < 0:
+            raise ValueError(f"limit reserve must not be negative, got {self.reserve!r}")
 
     @property
     def wall_seconds(self) -> float:

@@ -5,8 +5,9 @@ from __future__ import annotations
 __all__ = [
     "BUILD_BY_DOTNET",
     "BUILD_GO",
-    "LIST_GO_PACKAGES",
+    "DOTNET_VERSION",
     "GRAMMAR_VERSION",
+    "LIST_GO_PACKAGES",
     "PARSE_BY_GRAMMAR",
     "PARSE_POWERSHELL",
     "PARSE_PYTHON",
@@ -147,6 +148,13 @@ cat >program.csproj <<END
 END
 exec "$0" build program.csproj -nologo -v:q -m:1 -nodeReuse:false -c:Release -o:out \
     -clp:NoSummary -p:UseSharedCompilation=false -p:UseRazorBuildServer=false "$@" 1>&2
+"""
+
+DOTNET_VERSION = """\
+export DOTNET_CLI_HOME=/tmp DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_ROLL_FORWARD=Major
+export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1 DOTNET_EnableWriteXorExecute=0
+export DOTNET_GCHeapHardLimit=0x8000000
+version=$("$0" --version) && echo ".NET SDK $version"
 """
 
 # Wine fills a new prefix with copies of all its libraries, which takes longer than most programs

@@ -22,7 +22,6 @@ from halo_forge.sandbox import own_python, packages_with, python_executable
 
 __all__ = [
     "DRIVER",
-    "FLAGS",
     "HEAP",
     "PACKAGES",
     "RUNNER",
@@ -35,9 +34,6 @@ __all__ = [
 
 DRIVER = "{driver}"
 """Stands for the driver's path in the argv templates."""
-
-FLAGS = "{flags}"
-"""Stands for the flags in a build's argv; without it they come last."""
 
 HEAP = "{heap}"
 """Stands in a run's argv for the bytes of its heap, in hexadecimal: most of its memory."""
@@ -75,6 +71,7 @@ class Toolchain:
         run: Argv of a run; empty where nothing is ever run.
         runner: Program that a run needs beside the driver; `RUNNER` in ``run``. Where it is
             missing, programs are built and not run.
+        product: File that a build makes and a run starts; ``None`` where there is none here.
         reserve: Bytes of address space that a run-time maps and does not use.
         version: Argv whose first line of output names the version.
         warning: Matches a warning in the build's output.
@@ -103,6 +100,7 @@ class Toolchain:
     swapped: bool = False
     run: tuple[str, ...] = ("./program",)
     runner: str | None = None
+    product: str | None = "program"
     reserve: int = 0
     version: tuple[str, ...] = (DRIVER, "--version")
     warning: re.Pattern[str] | None = None
@@ -115,10 +113,8 @@ class Toolchain:
 
     def build_argv(self, driver: str, flags: Sequence[str], *, link: bool = True) -> list[str]:
         """Return the argv of the build step with ``driver`` and ``flags`` filled in."""
-        argv = self._filled(self.build, driver)
-        at = argv.index(FLAGS) if FLAGS in argv else len(argv)
         last = self.unlinked if self.unlinked and not link else self.links
-        return [*argv[:at], *flags, *argv[at + 1 :], *last]
+        return [*self._filled(self.build, driver), *flags, *last]
 
     def run_argv(self, driver: str, runner: str | None, memory: int) -> list[str]:
         """Return the argv of a run that may use ``memory`` bytes."""

@@ -9,7 +9,7 @@ from halo_forge.core.errors import UserError
 from halo_forge.rlvr.verifiers import scripts
 from halo_forge.rlvr.verifiers.languages import LANGUAGES, find_language
 from halo_forge.rlvr.verifiers.microsoft import CL, CL_C, DOTNET, MCS
-from halo_forge.rlvr.verifiers.toolchain import DRIVER, FLAGS, PACKAGES, RUNNER, Toolchain
+from halo_forge.rlvr.verifiers.toolchain import DRIVER, PACKAGES, RUNNER, Toolchain
 
 __all__ = ["NATIVE", "TOOLCHAINS", "resolve"]
 
@@ -149,6 +149,7 @@ TOOLCHAINS: dict[str, Toolchain] = {
             name="mingw-g++",
             driver="x86_64-w64-mingw32-g++",
             build=(*_GXX.build[:-1], "program.exe"),
+            product="program.exe",
             linkers=(),
             links=("-static",),  # so that a run needs no library beside the program
             run=_WINE,
@@ -160,6 +161,7 @@ TOOLCHAINS: dict[str, Toolchain] = {
             name="mingw-gcc",
             driver="x86_64-w64-mingw32-gcc",
             build=(*_GCC.build[:-1], "program.exe"),
+            product="program.exe",
             linkers=(),
             links=("-static",),  # so that a run needs no library beside the program
             run=_WINE,
@@ -178,6 +180,10 @@ TOOLCHAINS: dict[str, Toolchain] = {
             ),
             flags=("-Copt-level=1", "-Awarnings"),
             strict=("-Copt-level=1",),
+            linkers=(
+                ("ld.lld", "-Clink-arg=-fuse-ld=lld"),
+                ("mold", "-Clink-arg=-fuse-ld=mold"),
+            ),
             unlinked=("--crate-type=lib",),
             warning=re.compile(r"^warning\b"),
             mutes=re.compile(r"#!?\s*\[\s*(?:allow|expect)\b|\bcfg_attr\b"),
@@ -240,6 +246,7 @@ TOOLCHAINS: dict[str, Toolchain] = {
                 scripts.PARSE_POWERSHELL,
             ),
             run=(),
+            product=None,
             error=re.compile(r"^main\.ps1:\d+: "),
             good="Write-Output ok\n",
             bad="if ( { undeclared\n",
@@ -253,6 +260,7 @@ TOOLCHAINS: dict[str, Toolchain] = {
             heuristic=True,
             build=(DRIVER, "-I", "-S", "-B", "-c", scripts.PARSE_BY_GRAMMAR, PACKAGES),
             run=(),
+            product=None,
             version=(DRIVER, "-I", "-S", "-B", "-c", scripts.GRAMMAR_VERSION, PACKAGES),
             error=re.compile(r"^main\.ps1:\d+: "),
             good="Write-Output ok\n",
@@ -266,6 +274,7 @@ TOOLCHAINS: dict[str, Toolchain] = {
             build=(DRIVER, "-I", "-S", "-B", "-W", "ignore", "-c", scripts.PARSE_PYTHON),
             # Not -I: it would drop PYTHONHASHSEED, and the order of a printed set is a verdict.
             run=(DRIVER, "-B", "-s", "main.py"),
+            product=None,
             error=re.compile(r"^(?:main\.py:\d+: )?[A-Za-z_][\w.]*(?:Error|Exception|Interrupt)\b"),
             good='print("ok")\n',
             bad="print(\n",

@@ -238,7 +238,8 @@ class Workbench:
         toolchain = tool.toolchain
         build = self._build_step(tool)
         source = toolchain.language.source
-        probes = [Step(tuple(toolchain.version_argv(tool.driver)))]
+        limits = Limits(reserve=toolchain.reserve)
+        probes = [Step(tuple(toolchain.version_argv(tool.driver)), limits=limits)]
         if tool.runs:
             probes.append(tool.run_step(b"", self.budget.run(Limits().cpu)))
         good = self.run(Job({source: toolchain.good.encode()}, build, tuple(probes)))

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from halo_forge.rlvr.verifiers import DotNetVerifier
-from halo_forge.sandbox import paths
+from halo_forge.sandbox import Sandbox, open_sandbox, paths
 
 PROGRAM = """\
 using System;
@@ -60,32 +60,33 @@ def test_ladder_by_mono(sandbox) -> None:
 
 
 @pytest.fixture
-def sdk(monkeypatch) -> Iterator[None]:
-    """An SDK on PATH, and sandboxes that show it."""
+def with_sdk(monkeypatch) -> Iterator[Sandbox]:
+    """A sandbox that shows an SDK, which is on PATH."""
     folder = os.environ.get("HALO_FORGE_TEST_DOTNET")
     if not folder:
         pytest.skip("HALO_FORGE_TEST_DOTNET names no folder with an SDK of .NET")
     monkeypatch.setenv("PATH", folder + os.pathsep + os.environ["PATH"])
     paths.visible_paths.cache_clear()
-    yield
+    with open_sandbox(workers=1, background=False) as opened:
+        yield opened
     paths.visible_paths.cache_clear()
 
 
-def test_ladder_by_the_sdk(sdk) -> None:
+def test_ladder_by_the_sdk(with_sdk) -> None:
     """With an SDK it builds, without network or servers, in newer C# than Mono knows."""
-    with DotNetVerifier(expected_output="42", stdin_input="20 22\n") as verifier:
+    with DotNetVerifier(expected_output="42", stdin_input="20 22\n", sandbox=with_sdk) as verifier:
         for extra, sign, verdict in LADDER:
             assert _rung(verifier, extra, sign) == verdict
         failed = verifier.verify(_answer("undeclared();"))
         assert (failed.metadata["diagnostic"], "CS0103" in failed.error) == ("undeclared", True)
         newer = "var name = n.Length switch { 2 => 1, _ => 0 }; if (name != 1) return;"
         assert _rung(verifier, newer) == (True, 1.0, "output")
-        assert "Mono" not in failed.metadata["toolchain"]
+        assert failed.metadata["toolchain"].startswith(".NET SDK")
         greedy = (
             "var all = new System.Collections.Generic.List<byte[]>();"
             "for (;;) { var one = new byte[1 << 20]; Array.Fill(one, (byte)1); all.Add(one); }"
         )
         result = verifier.verify(_answer(greedy))
         assert (result.reward, result.metadata["limits"]) == (0.5, ["memory_limit"])
-    with DotNetVerifier(warn_as_error=True) as strict:
+    with DotNetVerifier(warn_as_error=True, sandbox=with_sdk) as strict:
         assert strict.verify(_answer("int unused;")).reward == 0.3
