@@ -60,6 +60,11 @@ class EventLoop:
         self._thread = threading.Thread(target=self._loop.run_forever, name="ssh", daemon=True)
         self._thread.start()
 
+    @property
+    def is_here(self) -> bool:
+        """The caller is this thread, which must not wait for itself."""
+        return threading.current_thread() is self._thread
+
     def call(self, work: Coroutine[Any, Any, _Result]) -> _Result:
         """Run ``work`` to its end and return its result; an interrupt cancels it."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)

@@ -100,6 +100,12 @@ class SshSandbox(Sandbox):
         if self._closed:
             return
         self._closed = True
+        if self._loop.is_here:  # garbage is collected by whatever thread makes some
+            threading.Thread(target=self._close, name="ssh-close").start()
+        else:
+            self._close()
+
+    def _close(self) -> None:
         if self._machine is not None:
             self._loop.call(self._machine.close())
         self._loop.close()
