@@ -25,6 +25,9 @@ __all__ = ["command"]
 _FLAGS: dict[str | tuple[str, ...], str] = {
     "--verifier": "verifier.type",
     "--verifier-command": "verifier.command",
+    "--host": "verifier.host",
+    "--user": "verifier.user",
+    "--ssh-key": "verifier.ssh_key",
     "--run-after-compile/--no-run-after-compile": "verifier.run_after_compile",
     "--timeout": "verifier.timeout",
     "--run-timeout": "verifier.run_timeout",

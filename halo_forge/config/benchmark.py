@@ -53,8 +53,11 @@ class BenchmarkConfig(Section):
             "model.name",
             "output_dir",
             "prompts",
+            "verifier.host",
             "verifier.max_workers",
             "verifier.require_sandbox",
+            "verifier.ssh_key",
+            "verifier.user",
         }
     )
     """Settings that may change between attempts: they cannot change a sample or a verdict."""

@@ -126,8 +126,11 @@ class RaftConfig(Section):
             "raft.num_cycles",
             "sft_checkpoint",
             "report_to",
+            "verifier.host",
             "verifier.max_workers",
             "verifier.require_sandbox",
+            "verifier.ssh_key",
+            "verifier.user",
             "training.dataloader_num_workers",
             "training.dataloader_pin_memory",
         }

@@ -119,6 +119,15 @@ class VerifierSettings(Section):
     command: str | None = None
     """Command of the `subprocess` verifier; `{file}` stands for the program's file."""
 
+    host: str | None = None
+    """Machine of the `msvc` verifier, reached by SSH."""
+
+    user: str | None = None
+    """Account on that machine: one that has nothing to lose."""
+
+    ssh_key: str | None = None
+    """File with the private key for that account, without a passphrase."""
+
     require_sandbox: tuple[str, ...] = ()
     """Guarantees that the sandbox must enforce, or nothing is judged; see `halo-forge info`."""
 

@@ -46,6 +46,7 @@ def make_verifier(settings: VerifierSettings, *, score_hidden: bool = False) -> 
         )
     if score_hidden and "score_hidden" in parameters:
         arguments["score_hidden"] = True
+    _refuse_gaps(settings.type, arguments, parameters)
     try:
         verifier: Verifier = kind(**arguments)
     except (TypeError, ValueError) as error:
@@ -78,6 +79,22 @@ def _chain(settings: VerifierSettings, *, score_hidden: bool) -> Verifier:
     except (TypeError, ValueError) as error:
         raise UserError(f"verifier {settings.type!r}: {error}") from error
     return chain
+
+
+def _refuse_gaps(kind: str, arguments: dict[str, Any], parameters: Any) -> None:
+    """Refuse to call a constructor without what it cannot do without.
+
+    Raises:
+        UserError: If something is missing.
+    """
+    open_ended = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    missing = [
+        f"verifier.{name}" if name in VerifierSettings.model_fields else f"verifier.options.{name}"
+        for name, one in parameters.items()
+        if one.default is one.empty and one.kind not in open_ended and name not in arguments
+    ]
+    if missing:
+        raise UserError(f"verifier {kind!r} needs {', '.join(missing)}")
 
 
 def _arguments(settings: VerifierSettings, parameters: Any) -> dict[str, Any]:

@@ -86,6 +86,8 @@ def _tool_prefixes() -> Iterator[Path]:
             real = Path(found).resolve()
             if real.parent.name == "bin" and real.name != "rustup":
                 yield real.parent.parent
+            elif real.name == "dotnet":  # its installation is one folder, without a bin
+                yield real.parent
 
 
 def _rustup_toolchains() -> Iterator[Path]:

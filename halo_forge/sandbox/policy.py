@@ -113,6 +113,7 @@ class Limits:
         wall: Seconds of wall-clock time; ``None`` means ``3 * cpu + 2``.
         memory: Bytes of private memory for each process (for all together where a cgroup is
             available; see the guarantee ``memory_sum``).
+        reserve: Bytes of address space beyond that, which a run-time maps and does not use.
         output: Bytes of standard output and, separately, of standard error.
         processes: Processes and threads at one time.
         file_size: Bytes of the largest file.
@@ -123,6 +124,7 @@ class Limits:
     cpu: float = 5.0
     wall: float | None = None
     memory: int = 512 << 20
+    reserve: int = 0
     output: int = 256 << 10
     processes: int = 32
     file_size: int = 16 << 20
@@ -138,6 +140,8 @@ class Limits:
         for name in ("memory", "output", "processes", "file_size", "disk", "open_files"):
             if getattr(self, name) < 1:
                 raise ValueError(f"limit {name} must be at least 1, got {getattr(self, name)!r}")
+        if self.reserve < 0:
+            raise ValueError(f"limit reserve must not be negative, got {self.reserve!r}")
 
     @property
     def wall_seconds(self) -> float:

@@ -115,7 +115,7 @@ def _apply_limits(limits: Limits, restraint: Restraint) -> None:
         processes = limits.processes + restraint.companions
         _limit(resource.RLIMIT_NPROC, processes, processes)
     _limit(resource.RLIMIT_DATA, limits.memory, limits.memory)
-    space = limits.memory * _ADDRESS_SPACE_FACTOR
+    space = limits.reserve + limits.memory * _ADDRESS_SPACE_FACTOR
     _limit(resource.RLIMIT_AS, space, space)
 
 

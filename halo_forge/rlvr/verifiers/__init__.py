@@ -9,6 +9,7 @@ from halo_forge.rlvr.verifiers.chained import ChainedVerifier
 from halo_forge.rlvr.verifiers.compile import (
     AutoVerifier,
     ClangVerifier,
+    DotNetVerifier,
     GCCVerifier,
     GoVerifier,
     MinGWVerifier,
@@ -19,6 +20,7 @@ from halo_forge.rlvr.verifiers.compile import (
 )
 from halo_forge.rlvr.verifiers.custom import SubprocessVerifier
 from halo_forge.rlvr.verifiers.execution import ExecutionVerifier
+from halo_forge.rlvr.verifiers.remote_compile import RemoteMSVCVerifier
 from halo_forge.rlvr.verifiers.test_runner import (
     HumanEvalVerifier,
     MBPPVerifier,
@@ -30,6 +32,7 @@ __all__ = [
     "AutoVerifier",
     "ChainedVerifier",
     "ClangVerifier",
+    "DotNetVerifier",
     "ExecutionVerifier",
     "GCCVerifier",
     "GoVerifier",
@@ -40,6 +43,7 @@ __all__ = [
     "PowerShellVerifier",
     "PytestVerifier",
     "PythonVerifier",
+    "RemoteMSVCVerifier",
     "RewardLevel",
     "RustVerifier",
     "SubprocessVerifier",

@@ -82,6 +82,8 @@ class Report:
         facts = {"heuristic": f"parsed by {toolchain.name}"} if toolchain.heuristic else {}
         if toolchain.runner is not None and not self.tool.runs:
             facts["not_run"] = f"{toolchain.runner} is not installed"
+        if toolchain.remote:
+            facts["confinement"] = "limits only: it may do what its account may do over there"
         return facts
 
     def build_failure(self, build: Outcome) -> VerifyResult:

@@ -19,12 +19,13 @@ from typing import Any, ClassVar
 
 from halo_forge.core.types import Prompt, VerifyResult
 from halo_forge.rlvr.verifiers.base import RewardLevel
+from halo_forge.rlvr.verifiers.binaries import BinaryFolder
 from halo_forge.rlvr.verifiers.code import CodeVerifier, Plan, Report
 from halo_forge.rlvr.verifiers.diagnostics import shown
 from halo_forge.rlvr.verifiers.languages import Language
 from halo_forge.rlvr.verifiers.toolchain import Toolchain
 from halo_forge.rlvr.verifiers.toolchains import NATIVE, TOOLCHAINS
-from halo_forge.rlvr.verifiers.trials import Trial, judge_trials, limits_hit
+from halo_forge.rlvr.verifiers.trials import Trial, judge_trials, limits_hit, trial_steps
 from halo_forge.rlvr.verifiers.workbench import Budget, SandboxOpener, Tool
 from halo_forge.sandbox import JobResult, Outcome, Sandbox
 from halo_forge.utils.typing import override
@@ -33,6 +34,7 @@ __all__ = [
     "AutoVerifier",
     "ClangVerifier",
     "CompileVerifier",
+    "DotNetVerifier",
     "GCCVerifier",
     "GoVerifier",
     "MinGWVerifier",
@@ -63,6 +65,8 @@ class CompileVerifier(CodeVerifier):
         memory_limit_mb: MiB of memory of a run.
         warn_as_error: A warning, or silencing warnings, ends the ladder at 0.3.
         sandbox: Sandbox to use, which stays open, or what opens one; the best there is when absent.
+        binary_cache_dir: Folder in which built programs are kept, for people; the verdict names
+            the file under ``binary``. See `BinaryFolder`.
 
     Raises:
         ValueError: If a limit is not positive.
@@ -82,6 +86,7 @@ class CompileVerifier(CodeVerifier):
         memory_limit_mb: int = 512,
         warn_as_error: bool = False,
         sandbox: Sandbox | SandboxOpener | None = None,
+        binary_cache_dir: str | None = None,
     ) -> None:
         super().__init__(
             Budget(timeout, run_timeout, memory_limit_mb),
@@ -94,6 +99,7 @@ class CompileVerifier(CodeVerifier):
         self._expected = expected_output
         self._stdin = stdin_input or ""
         self._warn_as_error = warn_as_error
+        self._binaries = BinaryFolder(binary_cache_dir) if binary_cache_dir else None
 
     @override
     def _plan(self, prompt: Prompt | None) -> Plan:
@@ -123,7 +129,28 @@ class CompileVerifier(CodeVerifier):
         return (Trial(self._stdin, expected, "the run"),)
 
     @override
+    def _carry_out(self, plan: Plan, tool: Tool, source: bytes) -> JobResult:
+        folder = self._binaries
+        if folder is None or plan.entry_point is not None or tool.toolchain.product is None:
+            return super()._carry_out(plan, tool, source)
+        # First, since a run that hits a time limit is the last one.
+        runs = (folder.step(tool), *trial_steps(plan.trials, tool, self._bench))
+        result = self._bench.build_and_run(tool, source, runs)
+        if result.runs:
+            folder.keep(folder.name(source, tool), result.runs[0])
+        return replace(result, runs=result.runs[1:])
+
+    @override
     def _grade(self, plan: Plan, result: JobResult, report: Report) -> VerifyResult:
+        verdict = self._rung(plan, result, report)
+        folder, tool = self._binaries, report.tool
+        if folder is None or plan.entry_point is not None or tool.toolchain.product is None:
+            return verdict
+        name = folder.name(report.code.encode("utf-8", "replace"), tool)
+        return replace(verdict, metadata={**verdict.metadata, "binary": name})
+
+    def _rung(self, plan: Plan, result: JobResult, report: Report) -> VerifyResult:
+        """Return the verdict on a program that builds."""
         build = result.build
         if self._warn_as_error and build is not None:
             warning = _warning(build, report)
@@ -204,6 +231,15 @@ class GoVerifier(CompileVerifier):
     """Judges Go programs that need the standard library alone; see `CompileVerifier`."""
 
     toolchains: ClassVar[tuple[Toolchain, ...]] = (TOOLCHAINS["go"],)
+
+
+class DotNetVerifier(CompileVerifier):
+    """Judges C# by ``dotnet build`` where there is an SDK, else by Mono; see `CompileVerifier`.
+
+    Which of them it was stands under ``toolchain``: Mono's compiler knows no C# after version 7.
+    """
+
+    toolchains: ClassVar[tuple[Toolchain, ...]] = (TOOLCHAINS["dotnet"], TOOLCHAINS["mcs"])
 
 
 class PythonVerifier(CompileVerifier):

@@ -1,7 +1,7 @@
-"""The includes at the head of a program, so that the compiler need read them only once.
+"""What builds share and a worker keeps: headers read once, lists of packages made once.
 
-Only the exact sequence will do: a larger precompiled header would let a program pass that forgot an
-include, and that is a thing to be learned.
+Of headers that is the exact sequence at the head of a program: a larger precompiled header would
+let a program pass that forgot an include, and that is a thing to be learned.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from halo_forge.core.identity import content_id
 from halo_forge.rlvr.verifiers.toolchain import DRIVER, Toolchain
 from halo_forge.sandbox import Kept, Limits, Step
 
-__all__ = ["exact_preamble", "precompiled"]
+__all__ = ["exact_preamble", "precompiled", "stock"]
 
 _HEADER = "preamble.h"
 _INCLUDE = re.compile(r"[ \t]*#[ \t]*include[ \t]*<([a-z0-9_][a-z0-9_/.+]*)>[ \t]*(//.*)?")
@@ -61,6 +61,26 @@ def precompiled(
         build=Step((*argv, *flags), limits=_LIMITS),
         names=(f"{_HEADER}.gch",),
         flags=("-include", "{kept}/" + _HEADER),
+    )
+
+
+def stock(toolchain: Toolchain, driver: str, version: str, flags: tuple[str, ...]) -> Kept | None:
+    """Return what all builds by a toolchain can use, if there is anything.
+
+    Args:
+        toolchain: The toolchain.
+        driver: Absolute path of the driver.
+        version: What the driver says about its version.
+        flags: Flags of the build; with any there is no stock, which is made without.
+    """
+    if toolchain.stock is None or flags:
+        return None
+    return Kept(
+        key=content_id([driver, version, toolchain.stock]),
+        files={},
+        build=Step(tuple(toolchain.stock_argv(driver)), limits=_LIMITS),
+        names=toolchain.stock[1],
+        flags=("-kept={kept}",),
     )
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 __all__ = [
+    "BUILD_BY_DOTNET",
+    "BUILD_GO",
+    "DOTNET_VERSION",
     "GRAMMAR_VERSION",
+    "LIST_GO_PACKAGES",
     "PARSE_BY_GRAMMAR",
     "PARSE_POWERSHELL",
     "PARSE_PYTHON",
@@ -57,6 +61,100 @@ import sys
 from importlib.metadata import version
 sys.path.append(sys.argv[1])
 print("tree-sitter-pwsh", version("tree-sitter-pwsh"))
+"""
+
+# Go's build driver spends more time on looking around than its compiler on compiling. Where the
+# compiled standard library is at hand, the compiler and the linker are called as the driver would
+# call them. Whatever does not pass that way (imports that are not in the list, syntax the driver
+# reports in its own words, a package that is no program) is left to the driver, whose word counts.
+BUILD_GO = """\
+export GO111MODULE=off CGO_ENABLED=0 GOCACHE=/tmp/go GOFLAGS=-p=1
+kept=
+for word; do
+    shift
+    case $word in
+    -kept=*) kept=${word#-kept=} ;;
+    *) set -- "$@" "$word" ;;
+    esac
+done
+if [ -n "$kept" ]; then
+    read -r tools <"$kept/tools"
+    "$tools/compile" -o /tmp/main.a -p main -complete -dwarf=false -c=1 -D _/box \
+        -importcfg "$kept/importcfg" -pack ./main.go >/tmp/said 2>&1
+    case $?,$(cat /tmp/said) in
+    0,*)
+        "$tools/link" -o program -importcfg "$kept/importcfg.link" -buildmode=exe -w \
+            /tmp/main.a 2>/tmp/said >&2 && exit 0
+        rm -f program ;;
+    *import*|*syntax*|*embed*|*internal*) ;;
+    2,./main.go:*|1,./main.go:*)
+        echo "# command-line-arguments" >&2
+        cat /tmp/said >&2
+        exit 2 ;;
+    esac
+fi
+exec "$0" build -o program "$@" main.go
+"""
+
+# The packages that the driver itself would take as they lie there; none since Go 1.20, which brings
+# no compiled packages. Other packages' internals are for the linker alone.
+LIST_GO_PACKAGES = """\
+export GO111MODULE=off CGO_ENABLED=0 GOCACHE=/tmp/go GOFLAGS=-p=1
+"$0" list -f '{{if and .Target (not .Stale)}}packagefile {{.ImportPath}}={{.Target}}{{end}}' std \
+    >listed && [ -s listed ] || exit 1
+printf 'package main\\nfunc main() {}\\n' >main.go
+"$0" build -x -o main main.go 2>&1 | grep '^modinfo ' >importcfg.link || exit 1
+cat listed >>importcfg.link
+grep -v -E '[ /]internal/|/internal=|^packagefile (vendor|cmd|runtime/cgo)' listed >importcfg
+"$0" env GOTOOLDIR >tools
+"""
+
+# What the SDK would do beside building is turned off: questions to the network, servers that stay,
+# files in a home directory. A collector of its usual size would not fit into the limit of memory.
+BUILD_BY_DOTNET = """\
+export DOTNET_CLI_HOME=/tmp DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1
+export DOTNET_SKIP_FIRST_TIME_EXPERIENCE=1 DOTNET_GENERATE_ASPNET_CERTIFICATE=false
+export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1 DOTNET_ROLL_FORWARD=Major
+export DOTNET_EnableDiagnostics=0 DOTNET_EnableWriteXorExecute=0
+export DOTNET_GCHeapHardLimit=0x20000000 DOTNET_TieredPGO=0
+export MSBUILDDISABLENODEREUSE=1 NUGET_PACKAGES=/tmp/nuget
+version=$("$0" --version) || exit 1
+major=${version%%.*}
+minor=${version#*.}
+framework=net$major.${minor%%.*}
+[ "$major" -lt 5 ] && framework=netcoreapp$major.${minor%%.*}
+cat >NuGet.Config <<'END'
+<configuration><packageSources><clear/></packageSources></configuration>
+END
+cat >program.csproj <<END
+<Project>
+  <PropertyGroup><BaseIntermediateOutputPath>/tmp/obj/</BaseIntermediateOutputPath></PropertyGroup>
+  <Import Project="Sdk.props" Sdk="Microsoft.NET.Sdk"/>
+  <PropertyGroup>
+    <OutputType>Exe</OutputType>
+    <TargetFramework>$framework</TargetFramework>
+    <RollForward>Major</RollForward>
+    <InvariantGlobalization>true</InvariantGlobalization>
+    <ConcurrentGarbageCollection>false</ConcurrentGarbageCollection>
+    <AllowUnsafeBlocks>true</AllowUnsafeBlocks>
+    <Deterministic>true</Deterministic>
+    <DebugType>none</DebugType>
+    <UseAppHost>false</UseAppHost>
+    <GenerateAssemblyInfo>false</GenerateAssemblyInfo>
+    <GenerateTargetFrameworkAttribute>false</GenerateTargetFrameworkAttribute>
+  </PropertyGroup>
+  <Import Project="Sdk.targets" Sdk="Microsoft.NET.Sdk"/>
+</Project>
+END
+exec "$0" build program.csproj -nologo -v:q -m:1 -nodeReuse:false -c:Release -o:out \
+    -clp:NoSummary -p:UseSharedCompilation=false -p:UseRazorBuildServer=false "$@" 1>&2
+"""
+
+DOTNET_VERSION = """\
+export DOTNET_CLI_HOME=/tmp DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_ROLL_FORWARD=Major
+export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1 DOTNET_EnableWriteXorExecute=0
+export DOTNET_GCHeapHardLimit=0x8000000
+version=$("$0" --version) && echo ".NET SDK $version"
 """
 
 # Wine fills a new prefix with copies of all its libraries, which takes longer than most programs

@@ -22,7 +22,7 @@ from halo_forge.sandbox import own_python, packages_with, python_executable
 
 __all__ = [
     "DRIVER",
-    "FLAGS",
+    "HEAP",
     "OWN",
     "PACKAGES",
     "RUNNER",
@@ -36,11 +36,11 @@ __all__ = [
 DRIVER = "{driver}"
 """Stands for the driver's path in the argv templates."""
 
+HEAP = "{heap}"
+"""Stands in a run's argv for the bytes of its heap, in hexadecimal: most of its memory."""
+
 OWN = "{own python}"
 """As a driver: the interpreter that runs halo-forge."""
-
-FLAGS = "{flags}"
-"""Stands for the flags in a build's argv; without it they come last."""
 
 PACKAGES = "{packages}"
 """Stands for the folder of the Python package that a build needs."""
@@ -62,15 +62,21 @@ class Toolchain:
         strict: Used instead of ``flags`` when warnings count.
         precompile: Argv that makes ``preamble.h.gch`` of ``preamble.h``, without flags; empty where
             headers are not precompiled.
+        stock: Argv that makes, of nothing but the toolchain, what every build can use, and the
+            names of that; a build is told where it lies by ``-kept=``.
         linkers: Programs that link faster than the driver's own choice, best first, and the flag
             that takes each.
         links: Appended after the source: libraries every program may use.
         unlinked: Flags that stop before linking, for answers that are functions.
         package: Python package that a build needs; the driver is then the Python that has it.
         heuristic: The build's word is good evidence and not the language's own.
+        remote: Found where its sandbox is, which is not this machine.
+        swapped: Diagnostics come on standard output and the version on standard error.
         run: Argv of a run; empty where nothing is ever run.
         runner: Program that a run needs beside the driver; `RUNNER` in ``run``. Where it is
             missing, programs are built and not run.
+        product: File that a build makes and a run starts; ``None`` where there is none here.
+        reserve: Bytes of address space that a run-time maps and does not use.
         version: Argv whose first line of output names the version.
         warning: Matches a warning in the build's output.
         mutes: Matches source text that silences warnings.
@@ -88,13 +94,18 @@ class Toolchain:
     flags: tuple[str, ...] = ()
     strict: tuple[str, ...] = ()
     precompile: tuple[str, ...] = ()
+    stock: tuple[tuple[str, ...], tuple[str, ...]] | None = None
     linkers: tuple[tuple[str, str], ...] = ()
     links: tuple[str, ...] = ()
     unlinked: tuple[str, ...] = ()
     package: str | None = None
     heuristic: bool = False
+    remote: bool = False
+    swapped: bool = False
     run: tuple[str, ...] = ("./program",)
     runner: str | None = None
+    product: str | None = "program"
+    reserve: int = 0
     version: tuple[str, ...] = (DRIVER, "--version")
     warning: re.Pattern[str] | None = None
     mutes: re.Pattern[str] | None = None
@@ -106,14 +117,17 @@ class Toolchain:
 
     def build_argv(self, driver: str, flags: Sequence[str], *, link: bool = True) -> list[str]:
         """Return the argv of the build step with ``driver`` and ``flags`` filled in."""
-        argv = self._filled(self.build, driver)
-        at = argv.index(FLAGS) if FLAGS in argv else len(argv)
         last = self.unlinked if self.unlinked and not link else self.links
-        return [*argv[:at], *flags, *argv[at + 1 :], *last]
+        return [*self._filled(self.build, driver), *flags, *last]
 
-    def run_argv(self, driver: str, runner: str | None = None) -> list[str]:
-        """Return the argv of a run."""
-        return self._filled(self.run, driver, runner)
+    def run_argv(self, driver: str, runner: str | None, memory: int) -> list[str]:
+        """Return the argv of a run that may use ``memory`` bytes."""
+        heap = hex(memory // 4 * 3)
+        return [word.replace(HEAP, heap) for word in self._filled(self.run, driver, runner)]
+
+    def stock_argv(self, driver: str) -> list[str]:
+        """Return the argv that makes the stock."""
+        return self._filled(self.stock[0] if self.stock else (), driver)
 
     def version_argv(self, driver: str) -> list[str]:
         """Return the argv that prints the version."""
@@ -126,7 +140,9 @@ class Toolchain:
 
 
 def driver_path(toolchain: Toolchain) -> str | None:
-    """Return the absolute path of a toolchain's driver on this machine, if it is here."""
+    """Return the absolute path of a toolchain's driver, if it is here; its name, if remote."""
+    if toolchain.remote:
+        return toolchain.driver
     if toolchain.package is not None and packages_with(toolchain.package) is None:
         return None
     if toolchain.package is not None or toolchain.driver == OWN:

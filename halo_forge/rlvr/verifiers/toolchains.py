@@ -8,7 +8,8 @@ from dataclasses import replace
 from halo_forge.core.errors import UserError
 from halo_forge.rlvr.verifiers import scripts
 from halo_forge.rlvr.verifiers.languages import LANGUAGES, find_language
-from halo_forge.rlvr.verifiers.toolchain import DRIVER, FLAGS, OWN, PACKAGES, RUNNER, Toolchain
+from halo_forge.rlvr.verifiers.microsoft import CL, CL_C, DOTNET, MCS
+from halo_forge.rlvr.verifiers.toolchain import DRIVER, OWN, PACKAGES, RUNNER, Toolchain
 
 __all__ = ["NATIVE", "OWN_PYTHON", "TOOLCHAINS", "resolve"]
 
@@ -148,6 +149,7 @@ TOOLCHAINS: dict[str, Toolchain] = {
             name="mingw-g++",
             driver="x86_64-w64-mingw32-g++",
             build=(*_GXX.build[:-1], "program.exe"),
+            product="program.exe",
             linkers=(),
             links=("-static",),  # so that a run needs no library beside the program
             run=_WINE,
@@ -159,12 +161,15 @@ TOOLCHAINS: dict[str, Toolchain] = {
             name="mingw-gcc",
             driver="x86_64-w64-mingw32-gcc",
             build=(*_GCC.build[:-1], "program.exe"),
+            product="program.exe",
             linkers=(),
             links=("-static",),  # so that a run needs no library beside the program
             run=_WINE,
             runner="wine",
             install=_MINGW_INSTALL,
         ),
+        CL,
+        CL_C,
         Toolchain(
             name="rustc",
             language=LANGUAGES["rust"],
@@ -175,6 +180,10 @@ TOOLCHAINS: dict[str, Toolchain] = {
             ),
             flags=("-Copt-level=1", "-Awarnings"),
             strict=("-Copt-level=1",),
+            linkers=(
+                ("ld.lld", "-Clink-arg=-fuse-ld=lld"),
+                ("mold", "-Clink-arg=-fuse-ld=mold"),
+            ),
             unlinked=("--crate-type=lib",),
             warning=re.compile(r"^warning\b"),
             mutes=re.compile(r"#!?\s*\[\s*(?:allow|expect)\b|\bcfg_attr\b"),
@@ -201,9 +210,10 @@ TOOLCHAINS: dict[str, Toolchain] = {
             language=LANGUAGES["go"],
             driver="go",
             # No modules and no C: what a program may import is the standard library.
-            build=(
-                "env", "GO111MODULE=off", "CGO_ENABLED=0", "GOCACHE=/tmp/go", "GOFLAGS=-p=1",
-                DRIVER, "build", "-o", "program", FLAGS, "main.go",
+            build=("sh", "-c", scripts.BUILD_GO, DRIVER),
+            stock=(
+                ("sh", "-c", scripts.LIST_GO_PACKAGES, DRIVER),
+                ("importcfg", "importcfg.link", "tools"),
             ),
             version=(DRIVER, "version"),
             error=re.compile(r"^\./main\.go:\d+|^main\.go:\d+|^# |undefined"),
@@ -225,34 +235,8 @@ TOOLCHAINS: dict[str, Toolchain] = {
                 ("macOS", "brew install go"),
             ),
         ),
-        Toolchain(
-            name="mcs",
-            language=LANGUAGES["csharp"],
-            driver="mcs",
-            build=(DRIVER, "-nologo", "-optimize+", "-out:program.exe", "main.cs"),
-            flags=("-warn:0",),
-            strict=("-warn:4",),
-            unlinked=("-target:library",),
-            run=(RUNNER, "program.exe"),
-            runner="mono",
-            warning=re.compile(r"\bwarning CS\d+"),
-            mutes=re.compile(r"#\s*pragma\s+warning\s+disable"),
-            error=re.compile(r"\berror CS\d+"),
-            kinds=_kinds(
-                ("undeclared", r"CS0(?:103|117|234|246|1061)\b"),
-                ("type", r"CS0(?:019|029|030|266|428)\b|CS1503\b"),
-                ("arguments", r"CS15(?:01|02)\b|CS7036\b"),
-                ("link", r"CS5001\b"),
-                ("syntax", r"CS1(?:00[0-9]|01[0-9]|02[0-9]|51[0-9]|525)\b|CS8025\b"),
-            ),
-            good='class Program { static void Main() { System.Console.WriteLine("ok"); } }\n',
-            bad="class Program { static void Main() { undeclared(); } }\n",
-            install=(
-                ("Fedora", "sudo dnf install mono-core"),
-                ("Debian/Ubuntu", "sudo apt install mono-mcs mono-runtime"),
-                ("macOS", "brew install mono"),
-            ),
-        ),
+        DOTNET,
+        MCS,
         Toolchain(
             name="pwsh",
             language=LANGUAGES["powershell"],
@@ -262,6 +246,7 @@ TOOLCHAINS: dict[str, Toolchain] = {
                 scripts.PARSE_POWERSHELL,
             ),
             run=(),
+            product=None,
             error=re.compile(r"^main\.ps1:\d+: "),
             good="Write-Output ok\n",
             bad="if ( { undeclared\n",
@@ -275,6 +260,7 @@ TOOLCHAINS: dict[str, Toolchain] = {
             heuristic=True,
             build=(DRIVER, "-I", "-S", "-B", "-c", scripts.PARSE_BY_GRAMMAR, PACKAGES),
             run=(),
+            product=None,
             version=(DRIVER, "-I", "-S", "-B", "-c", scripts.GRAMMAR_VERSION, PACKAGES),
             error=re.compile(r"^main\.ps1:\d+: "),
             good="Write-Output ok\n",
@@ -288,6 +274,7 @@ TOOLCHAINS: dict[str, Toolchain] = {
             build=(DRIVER, "-I", "-S", "-B", "-W", "ignore", "-c", scripts.PARSE_PYTHON),
             # Not -I: it would drop PYTHONHASHSEED, and the order of a printed set is a verdict.
             run=(DRIVER, "-B", "-s", "main.py"),
+            product=None,
             error=re.compile(r"^(?:main\.py:\d+: )?[A-Za-z_][\w.]*(?:Error|Exception|Interrupt)\b"),
             good='print("ok")\n',
             bad="print(\n",
@@ -300,7 +287,9 @@ TOOLCHAINS: dict[str, Toolchain] = {
     )
 }  # fmt: skip
 
-NATIVE = tuple(row for row in TOOLCHAINS.values() if not row.name.startswith("mingw"))
+NATIVE = tuple(
+    row for row in TOOLCHAINS.values() if not row.remote and not row.name.startswith("mingw")
+)
 """Toolchains for this machine; of several for a language, the first that is installed is used."""
 
 

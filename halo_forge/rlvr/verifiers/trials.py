@@ -66,13 +66,12 @@ class TrialResult:
 
 def trial_steps(trials: Sequence[Trial], tool: Tool, bench: Workbench) -> tuple[Step, ...]:
     """Return the steps of trials. What is expected stays outside."""
-    argv = tuple(tool.toolchain.run_argv(tool.driver, tool.runner))
     steps = []
     for trial in trials:
         # Twice the expected size and some: a big right output is never cut off.
         room = 2 * len(trial.expected or "") + (64 << 10)
         limits = bench.budget.run(trial.timeout, room)
-        steps.append(Step(argv, trial.stdin.encode("utf-8", "surrogatepass"), limits))
+        steps.append(tool.run_step(trial.stdin.encode("utf-8", "surrogatepass"), limits))
     return tuple(steps)
 
 

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from halo_forge.core.errors import SandboxFault, VerifierFault
 from halo_forge.rlvr.verifiers.diagnostics import first_error, shown
-from halo_forge.rlvr.verifiers.preamble import precompiled
+from halo_forge.rlvr.verifiers.preamble import precompiled, stock
 from halo_forge.rlvr.verifiers.toolchain import Toolchain, require, runner_path
 from halo_forge.sandbox import Job, JobResult, Limits, Outcome, Sandbox, Status, Step, open_sandbox
 
@@ -100,6 +100,11 @@ class Tool:
         """What it builds can be run here."""
         runner = self.toolchain.runner
         return bool(self.toolchain.run) and (runner is None or self.runner is not None)
+
+    def run_step(self, stdin: bytes, limits: Limits) -> Step:
+        """Return the step that runs what was built."""
+        argv = self.toolchain.run_argv(self.driver, self.runner, limits.memory)
+        return Step(tuple(argv), stdin, replace(limits, reserve=self.toolchain.reserve))
 
 
 class Workbench:
@@ -191,10 +196,10 @@ class Workbench:
             tool.driver,
             tool.version,
             tool.flags,
-        )
+        ) or stock(tool.toolchain, tool.driver, tool.version, tool.flags)
         result = self.run(Job(files, build, tuple(runs), stop_on=_TIME_LIMITS, kept=kept))
         _refuse_full_disk(result.build)
-        return result
+        return _complaining(result, tool.toolchain)
 
     def close(self) -> None:
         """Close the sandbox, if it is an own one."""
@@ -241,10 +246,12 @@ class Workbench:
         toolchain = tool.toolchain
         build = self._build_step(tool)
         source = toolchain.language.source
-        probes = [Step(tuple(toolchain.version_argv(tool.driver)))]
+        limits = Limits(reserve=toolchain.reserve)
+        probes = [Step(tuple(toolchain.version_argv(tool.driver)), limits=limits)]
         if tool.runs:
-            probes.append(Step(tuple(toolchain.run_argv(tool.driver, tool.runner))))
+            probes.append(tool.run_step(b"", self.budget.run(Limits().cpu)))
         good = self.run(Job({source: toolchain.good.encode()}, build, tuple(probes)))
+        good = _complaining(good, toolchain)
         said = [run.stdout.strip() for run in good.runs if run.ok]
         if len(said) != len(probes) or (tool.runs and said[-1] != b"ok"):
             raise VerifierFault(
@@ -254,8 +261,17 @@ class Workbench:
         bad = self.run(Job({source: toolchain.bad.encode()}, build))
         if bad.build is None or bad.build.status is not Status.NONZERO:
             raise VerifierFault(f"{tool.driver} accepts a program with an error in it")
-        version = good.runs[0].stdout.decode("utf-8", "replace").partition("\n")[0]
+        banner = good.runs[0].stderr if toolchain.swapped else good.runs[0].stdout
+        version = banner.decode("utf-8", "replace").strip().partition("\n")[0].strip()
         return replace(tool, version=shown(version, 120))
+
+
+def _complaining(result: JobResult, toolchain: Toolchain) -> JobResult:
+    """Return a result whose build has its diagnostics where all others have them."""
+    build = result.build
+    if build is None or not toolchain.swapped:
+        return result
+    return replace(result, build=replace(build, stderr=build.stdout + build.stderr))
 
 
 def _complaint(result: JobResult, toolchain: Toolchain) -> str:
