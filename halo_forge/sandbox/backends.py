@@ -15,7 +15,7 @@ from halo_forge.utils.kernel_facts import available_cores
 
 __all__ = ["CONFINED", "UNSAFE", "Finding", "open_backend", "open_sandbox", "probe"]
 
-CONFINED = ("namespaces", "bwrap")
+CONFINED = ("namespaces", "bwrap", "landlock")
 UNSAFE = "unsafe"
 
 _REMEDIES = """\
