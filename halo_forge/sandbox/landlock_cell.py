@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import socket
 import stat
 from collections.abc import Iterator
@@ -29,11 +30,11 @@ from halo_forge.sandbox.supervisor import complaining, kill_fenced, kill_user, s
 from halo_forge.sandbox.worker import Restraint
 from halo_forge.utils.typing import override
 
-__all__ = ["LandlockCell", "promises"]
+__all__ = ["LandlockCell", "count_processes", "promises"]
 
 _OLDEST = 3  # before it, files could be truncated that cannot be opened for writing
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
-_SPARE_PROCESSES = 256
+_SPARE_PROCESSES = 32
 
 
 class LandlockCell(DirectoryCell):
@@ -47,6 +48,7 @@ class LandlockCell(DirectoryCell):
         self._shown: list[tuple[int, Access]] = []
         self._built = False
         self._opened = False
+        self._neighbours = 0
 
     @override
     def open(self) -> tuple[Guarantee, ...]:
@@ -63,6 +65,8 @@ class LandlockCell(DirectoryCell):
         paths = [path for path in self._settings.paths if os.access(path, os.R_OK)]
         self._shown = [(_look_at(path), Access.READ) for path in (*paths, shelf)]
         self._shown += [(_look_at(path), Access.READ_FILE | Access.WRITE_FILE) for path in _DEVICES]
+        if self._user is None:
+            self._neighbours = count_processes() - _all_threads()
         with contextlib.suppress(OSError):
             kernel.drop_bounding_set()
         kernel.adopt_orphans()
@@ -137,12 +141,30 @@ class LandlockCell(DirectoryCell):
                 user=self._user,
                 seccomp=self._filter,
                 niceness=self._settings.niceness,
-                companions=0 if self._user is not None else _all_threads() + _SPARE_PROCESSES,
-                ruleset=KEPT_FD,
+                companions=0 if self._user is not None else self._companions(),
+                confine=self._enter_rules,
                 environment=self._environment(),
             )
         limits = replace(step.limits, file_size=min(step.limits.file_size, step.limits.disk))
         supervise(replace(self._translated(step), limits=limits), restraint, link, self._kill)
+
+    def _companions(self) -> int:
+        """Return how many processes of this user there may be: those at the opening and all since.
+
+        The limit must not bite an honest program because the trainer has started threads.
+        """
+        return max(0, self._neighbours + _all_threads()) + _SPARE_PROCESSES
+
+    def _enter_rules(self) -> None:
+        """Obey the ruleset that was kept, and let the program read about itself.
+
+        The C library looks up the stack of the first thread in ``/proc/self/maps``, for mono
+        for one. A child that the program starts has another directory, and no rule for it.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            landlock.allow(KEPT_FD, self._abi, _look_at("/proc/self"), Access.READ)
+        kernel.set_no_new_privileges()
+        kernel.restrict_self(KEPT_FD)
 
     def _kill(self, program: int) -> int:
         if self._abi >= landlock.SCOPES_SINCE:
@@ -190,11 +212,37 @@ def _look_at(path: str | Path) -> int:
 
 
 def _all_threads() -> int:
-    """Return how many threads there are on the machine, see proc_loadavg(5).
-
-    The kernel counts those of the same user in other containers too, which cannot be seen.
-    """
+    """Return how many threads there are on the machine; see proc_loadavg(5)."""
     return int(Path("/proc/loadavg").read_text(encoding="ascii").split()[3].partition("/")[2])
+
+
+def count_processes() -> int:
+    """Return how many processes of this user the kernel counts for RLIMIT_NPROC, by trying.
+
+    Those of the same user in other containers count too, and cannot be seen; getrlimit(2).
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+    too_few, enough = 0, _all_threads() if hard == resource.RLIM_INFINITY else hard
+    try:
+        while too_few + 1 < enough:
+            middle = (too_few + enough) // 2
+            resource.setrlimit(resource.RLIMIT_NPROC, (middle, hard))
+            if _can_fork():
+                enough = middle
+            else:
+                too_few = middle
+    finally:
+        resource.setrlimit(resource.RLIMIT_NPROC, (soft, hard))
+    return too_few
+
+
+def _can_fork() -> bool:
+    try:
+        child = fork_child(lambda: None)
+    except BlockingIOError:
+        return False
+    os.waitpid(child, 0)
+    return True
 
 
 def _take_over(box: Path, user: int | None) -> None:

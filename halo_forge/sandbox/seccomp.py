@@ -139,7 +139,6 @@ _ONE_OF_TWO: Final[dict[str, tuple[int, int]]] = {
     "utimensat": (280, 88),
     "sched_setaffinity": (203, 122),
     "sched_setattr": (314, 274),
-    "sched_setparam": (142, 118),
     "sched_setscheduler": (144, 119),
 }
 
@@ -149,7 +148,7 @@ _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _EPERM, _ENOSYS = 1, 38
 _X32_BIT = 0x40000000
 _NEW_NAMESPACES = 0x7E020000  # every CLONE_NEW* that clone(2) takes
-_AF_UNIX = 1
+_AF_UNIX, _SCHED_OTHER = 1, 0
 _LOCKS_AND_WATCHES = (5, 36, 1024, 1026)  # F_GETLK, F_OFD_GETLK, F_SETLEASE, F_NOTIFY
 _SOCKET_KIND, _DATAGRAM_BIT = 0xF, 0x2  # SOCK_STREAM is 1, _DGRAM 2, _RAW 3, _SEQPACKET 5
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
@@ -255,9 +254,9 @@ def build_filter(
         names |= DENIED_ON_HOST
     if same_user:
         special += [
-            _for_call(number[name], _unless_argument(0, (0,)))
-            for name in number
-            if name.startswith("sched_")
+            _for_call(number["sched_setaffinity"], _unless_argument(0, (0,))),
+            _for_call(number["sched_setattr"], _unless_argument(0, (0,))),
+            _for_call(number["sched_setscheduler"], _unless_argument(1, (_SCHED_OTHER,))),
         ]
         names |= DENIED_AS_SAME_USER
     plain = [_for_call(pair[column], _refuse()) for pair in names.values() if pair[column] != -1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -31,7 +31,7 @@ class Restraint:
         companions: Trusted processes that the kernel counts with the program's own.
         count_processes: Whether RLIMIT_NPROC counts only this sandbox, so that it can be set.
         cgroup: Descriptor of a ``cgroup.procs`` to enter, or -1.
-        ruleset: Descriptor of a Landlock ruleset to obey, or -1.
+        confine: What the process does to itself before it closes its descriptors.
         environment: The whole environment of the program.
     """
 
@@ -42,7 +42,7 @@ class Restraint:
     companions: int = 0
     count_processes: bool = True
     cgroup: int = -1
-    ruleset: int = -1
+    confine: Callable[[], None] | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: ENVIRONMENT)
 
 
@@ -52,9 +52,8 @@ def become(step: Step, restraint: Restraint, errors: int) -> NoReturn:
     try:
         if restraint.cgroup >= 0:
             os.write(restraint.cgroup, b"0")
-        if restraint.ruleset >= 0:
-            kernel.set_no_new_privileges()
-            kernel.restrict_self(restraint.ruleset)
+        if restraint.confine is not None:
+            restraint.confine()
         os.dup2(errors, _ERROR_FD, inheritable=False)
         os.closerange(_ERROR_FD + 1, 1 << 16)
         os.setpgid(0, 0)

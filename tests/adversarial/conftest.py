@@ -28,11 +28,26 @@ class Host:
     canary: Path
     port: int
     abstract: str
+    stream: Path
+    datagram: Path
+    listener: socket.socket
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What a hostile program is told, so that it need not search."""
+        doors = (self.abstract, str(self.stream), str(self.datagram))
+        return (str(self.canary), str(self.port), *doors, str(os.getpid()))
 
     def unharmed(self) -> bool:
-        """The canary is as it was and nothing was planted beside it."""
+        """The canary is as it was, nothing was planted beside it, and no message has come."""
         names = [path.name for path in self.canary.parent.iterdir()]
-        return self.canary.read_text() == SECRET and names == ["canary"]
+        found = self.canary.stat()
+        untouched = (found.st_mode & 0o777, found.st_mtime) == (0o644, 1e9)
+        try:
+            self.listener.recv(1)
+        except BlockingIOError:
+            return self.canary.read_text() == SECRET and names == ["canary"] and untouched
+        return False
 
 
 @dataclass
@@ -63,19 +78,31 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     folder = tmp_path_factory.mktemp("host")
     canary = folder / "canary"
     canary.write_text(SECRET)
+    canary.chmod(0o644)
+    os.utime(canary, (1e9, 1e9))
+    doors = tmp_path_factory.mktemp("doors")
+    stream, datagram = doors / "stream", doors / "datagram"
     abstract = f"halo-forge-test-{os.getpid()}"
     with (
         pytest.MonkeyPatch.context() as patch,
         socket.create_server(("127.0.0.1", 0)) as server,
         socket.socket(socket.AF_UNIX) as unix,
+        socket.socket(socket.AF_UNIX) as door,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener,
     ):
         patch.setenv("HALO_FORGE_TEST_SECRET", SECRET)
         unix.bind("\0" + abstract)
         unix.listen()
-        for parent in (canary, *canary.parents[:4]):
+        door.bind(str(stream))
+        door.listen()
+        listener.bind(str(datagram))
+        listener.setblocking(False)
+        for path, mode in ((doors, 0o755), (stream, 0o777), (datagram, 0o777)):
+            path.chmod(mode)
+        for parent in canary.parents[:4]:
             if parent.owner() == Path.home().owner() and parent != Path("/tmp"):
                 parent.chmod(parent.stat().st_mode | 0o055)
-        yield Host(canary, server.getsockname()[1], abstract)
+        yield Host(canary, server.getsockname()[1], abstract, stream, datagram, listener)
 
 
 def _moments() -> Iterator[None]:

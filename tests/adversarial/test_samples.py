@@ -8,8 +8,9 @@ A sample begins with comment lines ``key: value``:
 - ``leftovers``, ``signal``: exact values; ``needs``: a guarantee; ``machine``: an architecture
 
 ``@CANARY@`` in a sample stands for the path of a secret file of the host; running programs get
-it as their first argument, an open port as the second, an abstract socket as the third. A
-program that prints ``ESCAPED``, or the secret itself, has won.
+it as their first argument, then an open port, an abstract socket, socket files for streams and
+for datagrams, and a process of the host. A program that prints ``ESCAPED``, or the secret
+itself, has won.
 """
 
 from __future__ import annotations
@@ -74,9 +75,7 @@ class Sample:
 
 def _attack(arena: Arena, sample: Sample) -> tuple[Outcome, tuple[Outcome, ...]]:
     """Return the outcome of the hostile step, and all outcomes."""
-    host = arena.host
-    arguments = (str(host.canary), str(host.port), host.abstract)
-    result = arena.sandbox.run(sample.job(arguments))
+    result = arena.sandbox.run(sample.job(arena.host.arguments))
     outcomes = (*filter(None, [result.build]), *result.runs)
     if sample.attacks_compiler:
         return outcomes[0], outcomes

@@ -202,7 +202,7 @@ TOOLCHAINS: dict[str, Toolchain] = {
             driver="go",
             # No modules and no C: what a program may import is the standard library.
             build=(
-                "env", "GO111MODULE=off", "CGO_ENABLED=0", "GOCACHE=/tmp/go", "GOFLAGS=-p=1",
+                "env", "GO111MODULE=off", "CGO_ENABLED=0", "GOFLAGS=-p=1",
                 DRIVER, "build", "-o", "program", FLAGS, "main.go",
             ),
             version=(DRIVER, "version"),
