@@ -13,7 +13,16 @@ from enum import IntFlag
 
 from halo_forge.sandbox import kernel
 
-__all__ = ["SCOPES_SINCE", "TCP_SINCE", "Access", "allow", "fence_signals", "new_ruleset", "version"]
+__all__ = [
+    "SCOPES_SINCE",
+    "TCP_SINCE",
+    "Access",
+    "allow",
+    "fence_signals",
+    "handled",
+    "new_ruleset",
+    "version",
+]
 
 SCOPES_SINCE = 6
 """Version that keeps signals and abstract sockets within (Linux 6.12)."""
@@ -71,7 +80,7 @@ def handled(abi: int) -> Access:
 
 def new_ruleset(abi: int) -> int:
     """Return a ruleset that allows nothing of all that version ``abi`` can refuse."""
-    words = [handled(abi)]
+    words = [int(handled(abi))]
     if abi >= TCP_SINCE:
         words.append(_TCP)
     if abi >= SCOPES_SINCE:

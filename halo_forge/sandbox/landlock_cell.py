@@ -63,7 +63,7 @@ class LandlockCell(DirectoryCell):
             os.chown(self._base, 0, self._user)
             self._base.chmod(0o710)
         paths = [path for path in self._settings.paths if os.access(path, os.R_OK)]
-        self._shown = [(_look_at(path), Access.READ) for path in (*paths, shelf)]
+        self._shown = [(_look_at(path), Access.READ) for path in (*paths, str(shelf))]
         self._shown += [(_look_at(path), Access.READ_FILE | Access.WRITE_FILE) for path in _DEVICES]
         if self._user is None:
             self._neighbours = count_processes() - _all_threads()
@@ -123,7 +123,7 @@ class LandlockCell(DirectoryCell):
             landlock.allow(ruleset, self._abi, place, access)
         own = ((self.box, change if writable else Access.READ), (self._scratch, change))
         for path, access in own:
-            place = _look_at(path)
+            place = _look_at(str(path))
             landlock.allow(ruleset, self._abi, place, access)
             os.close(place)
         return ruleset
@@ -200,13 +200,13 @@ def promises(abi: int, *, private_user: bool) -> tuple[Guarantee, ...]:
         (
             "other_samples",
             Level.ENFORCED if alone else Level.PARTIAL,
-            f"{name} and a user of its own" if alone else f"{name}; sizes and times can be asked for",
+            f"{name}{' and a user of its own' if alone else '; sizes and times can be asked for'}",
         ),
     )
     return tuple(Guarantee(name, level, by, "not tried") for name, level, by in rows)
 
 
-def _look_at(path: str | Path) -> int:
+def _look_at(path: str) -> int:
     """Return a descriptor that names ``path`` and opens nothing; see O_PATH in open(2)."""
     return os.open(path, os.O_PATH | os.O_CLOEXEC)
 

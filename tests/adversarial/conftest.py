@@ -62,6 +62,14 @@ class Arena:
         """How many processes the broker has below it."""
         return len(psutil.Process(self.sandbox.broker_pid).children(recursive=True))
 
+    def settle(self) -> None:
+        """Note how many processes there are when nothing runs: the fewest of thirty looks."""
+        looks = []
+        for _ in range(30):
+            looks.append(self.processes())
+            time.sleep(0.02)
+        self.calm = min(looks)
+
     def assert_unharmed(self) -> None:
         """The next honest program gets its due, and the attack left nothing behind."""
         honest = run_python(self.sandbox, "print(6 * 7)")
@@ -105,13 +113,6 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
         yield Host(canary, server.getsockname()[1], abstract, stream, datagram, listener)
 
 
-def _moments() -> Iterator[None]:
-    """Thirty looks within some time: the sandbox has just been opened and may still settle."""
-    for _ in range(30):
-        yield
-        time.sleep(0.02)
-
-
 @pytest.fixture(scope="session", params=CONFINED)
 def arena(request: pytest.FixtureRequest, host: Host) -> Iterator[Arena]:
     try:
@@ -120,5 +121,5 @@ def arena(request: pytest.FixtureRequest, host: Host) -> Iterator[Arena]:
         lacking(str(fault))
     with sandbox:
         arena = Arena(sandbox, host)
-        arena.calm = min(arena.processes() for _ in _moments())
+        arena.settle()
         yield arena

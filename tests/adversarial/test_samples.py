@@ -26,7 +26,7 @@ from halo_forge.sandbox.conformance import python_step
 from halo_forge.sandbox.policy import Level
 from tests.adversarial.conftest import Arena
 
-_SAMPLES = sorted(Path(__file__).with_name("samples").glob("*.sample"))
+SAMPLES = sorted(Path(__file__).with_name("samples").glob("*.sample"))
 _COMPILE = ("g++", "-O0", "-w", "-o", "prog", "main.cpp")
 
 
@@ -91,9 +91,14 @@ def _skip_unless_applicable(arena: Arena, sample: Sample) -> None:
         pytest.skip(f"an attack on {sample.head['machine']}")
 
 
-@pytest.mark.parametrize("path", _SAMPLES, ids=lambda path: path.name.removesuffix(".sample"))
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name.removesuffix(".sample"))
 def test_attack_is_contained(arena: Arena, path: Path) -> None:
     """The attack ends as expected, steals and changes nothing, and the next program is safe."""
+    attack(arena, path)
+
+
+def attack(arena: Arena, path: Path) -> None:
+    """Let a sample try what it can, and look what came of it."""
     sample = Sample.read(path, arena.host.canary)
     _skip_unless_applicable(arena, sample)
     outcome, everything = _attack(arena, sample)

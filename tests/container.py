@@ -1,7 +1,9 @@
-"""Run a command as a plain Docker container would: ``python plain_docker.py USER COMMAND...``.
+"""Run a command as a container would: ``python container.py KIND USER COMMAND...``; needs root.
 
-No new namespaces, no mounts, and of root's capabilities only those that Docker leaves: what its
-default seccomp profile and set of capabilities amount to. Only root can start it.
+``docker``: no new namespaces, no mounts, and of root's capabilities only those that Docker leaves,
+which is what its default seccomp profile comes to. ``podman``: namespaces, but parts of /proc are
+hidden, so that in a user namespace no new /proc can be mounted; see mount_too_revealing() in the
+kernel's fs/namespace.c.
 """
 
 from __future__ import annotations
@@ -42,13 +44,23 @@ def _keep_capabilities(wanted: int) -> None:
     kernel._call("capset", ctypes.byref(header), sets)
 
 
+def _hide_parts_of_proc() -> None:
+    kernel.unshare(kernel.CLONE_NEWNS)
+    kernel.make_private("/")
+    kernel.bind("/dev/null", "/proc/timer_list")
+    kernel.mount("tmpfs", "/proc/fs", kernel.MOUNT_RDONLY)
+
+
 if __name__ == "__main__":
-    user = int(sys.argv[1])
-    kernel.load_seccomp(_docker_filter())
+    kind, user = sys.argv[1], int(sys.argv[2])
+    if kind == "docker":
+        kernel.load_seccomp(_docker_filter())
+    else:
+        _hide_parts_of_proc()
     if user == 0:
         _keep_capabilities(_CAPABILITIES)
     else:
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
-    os.execvp(sys.argv[2], sys.argv[2:])
+    os.execvp(sys.argv[3], sys.argv[3:])
