@@ -257,10 +257,14 @@ def _fork_limit(sandbox: Sandbox) -> None:
 
 def _tools_still_work(sandbox: Sandbox) -> None:
     source = (
-        "import socket, subprocess, tempfile, threading\n"
+        "import asyncio, multiprocessing, socket, subprocess, tempfile, threading\n"
         "a, b = socket.socketpair(); a.send(b'x'); b.recv(1)\n"
         "t = threading.Thread(target=len, args=('',)); t.start(); t.join()\n"
         "tempfile.TemporaryFile().write(b'x')\n"
+        "asyncio.run(asyncio.sleep(0))\n"
+        "ours, theirs = multiprocessing.Pipe()\n"
+        "p = multiprocessing.get_context('fork').Process(target=theirs.send, args=('x',))\n"
+        "p.start(); ours.recv(); p.join()\n"
         "print(subprocess.run(['/bin/sh', '-c', 'echo 5'], capture_output=True).stdout.decode())"
     )
     _expect_equal("subprocess", _answer(sandbox, source), 5)

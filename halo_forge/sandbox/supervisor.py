@@ -174,14 +174,15 @@ def _time_allowed(program: int, limits: Limits) -> float:
     """
     wall = limits.wall_seconds
     if os.getpid() == 1:
-        everyone = [path.name for path in Path("/proc").iterdir() if path.name.isdigit()]
+        names = [path.name for path in Path("/proc").iterdir()]
+        everyone = [name for name in names if name.isdigit() and name != "1"]
     else:
         everyone = [str(program), *_descendants(program)]
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = usage.ru_utime + usage.ru_stime + sum(map(_cpu_time, everyone))
     if spent >= limits.cpu:
         return wall
-    starved = max((_run_delay(process) for process in everyone if process != "1"), default=0.0)
+    starved = max(map(_run_delay, everyone), default=0.0)
     return min(wall + starved, wall * STARVATION_FACTOR)
 
 

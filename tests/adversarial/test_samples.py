@@ -21,13 +21,17 @@ from pathlib import Path
 
 import pytest
 
+from halo_forge.rlvr.verifiers.toolchain import Toolchain, driver_path, runner_path
+from halo_forge.rlvr.verifiers.toolchains import TOOLCHAINS
 from halo_forge.sandbox import Job, Limits, Outcome, Step
 from halo_forge.sandbox.conformance import python_step
 from halo_forge.sandbox.policy import Level
 from tests.adversarial.conftest import Arena
+from tests.needs import lacking
 
 SAMPLES = sorted(Path(__file__).with_name("samples").glob("*.sample"))
 _COMPILE = ("g++", "-O0", "-w", "-o", "prog", "main.cpp")
+_TOOLCHAINS = {"cs": "mcs", "go": "go", "rs": "rustc"}
 
 
 @dataclass(frozen=True)
@@ -66,11 +70,27 @@ class Sample:
         if self.language == "py":
             step = python_step(*arguments, stdin=stdin, limits=self.limits)
             return Job({"main.py": self.source.encode()}, runs=(step,))
-        build = Step(_COMPILE, limits=self.limits if self.attacks_compiler else Limits(cpu=20))
+        compiler, program = _COMPILE, ("./prog",)
+        if self.language in _TOOLCHAINS:
+            compiler, program = _commands(TOOLCHAINS[_TOOLCHAINS[self.language]])
+        limits = self.limits if self.attacks_compiler else Limits(cpu=20, memory=2 << 30)
+        build = Step(compiler, limits=limits)
         run = Step(
-            ("./prog", *arguments), stdin, Limits() if self.attacks_compiler else self.limits
+            (*program, *arguments), stdin, Limits() if self.attacks_compiler else self.limits
         )
-        return Job({"main.cpp": self.source.encode()}, build, (run,))
+        return Job({f"main.{self.language}": self.source.encode()}, build, (run,))
+
+
+def _commands(toolchain: Toolchain) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return how a program is built and run."""
+    driver = driver_path(toolchain)
+    if driver is None:
+        lacking(f"{toolchain.driver} is not installed")
+    if Path(driver).is_relative_to(Path.home()):
+        pytest.skip(f"{driver} lies in a home, which not every backend can show")
+    runner = runner_path(toolchain)
+    built = toolchain.build_argv(driver, toolchain.flags)
+    return tuple(built), tuple(toolchain.run_argv(driver, runner))
 
 
 def _attack(arena: Arena, sample: Sample) -> tuple[Outcome, tuple[Outcome, ...]]:

@@ -13,7 +13,7 @@ import pytest
 from halo_forge.sandbox import kernel, landlock, python_executable
 from halo_forge.sandbox.children import fork_child
 from halo_forge.sandbox.landlock import Access
-from halo_forge.sandbox.landlock_cell import count_processes, promises
+from halo_forge.sandbox.landlock_cell import promises
 from halo_forge.sandbox.supervisor import kill_fenced, kill_user
 from tests.needs import lacking
 
