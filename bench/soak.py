@@ -3,14 +3,17 @@
     python bench/soak.py [--jobs 10000] [--backend namespaces]
 
 Runs honest and hostile programs in turn and looks, every tenth of the way, at the sandbox's
-processes: how many there are, their memory, descriptors and mounts. Exit code 1 if any of them grew
-after the first tenth.
+processes: how many there are, how many are dead and not reaped, their memory, descriptors and
+mounts; and at the control groups and files it keeps. Exit code 1 if any of them grew after the
+first tenth.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -27,13 +30,20 @@ _PROGRAMS = (
     "raise SystemExit(3)",
     "import os; os.fork() or os.setsid() or __import__('time').sleep(100)",
     "print('x' * 10**6)",
-    "open('/tmp/litter', 'w').write('x' * 10**6)",
+    "import os; open(os.environ['TMPDIR'] + '/litter', 'w').write('x' * 10**6)",
+    "import os; os.chdir(os.environ['TMPDIR'])\nfor _ in range(99): os.mkdir('d'); os.chdir('d')",
     "x = bytearray(10**9)",
     "import os; [os.pipe() for _ in range(1000)]",
     "import os; os.kill(os.getppid(), 9)",
 )
+_COUNTED = ("processes", "zombies", "KiB", "descriptors", "mounts", "groups")
 _GROWTH = 1.1
-_SLACK = 4 << 20
+_SLACK = {
+    "KiB": 4 << 10,
+    "processes": 2,
+    "zombies": 2,
+    "groups": 1,
+}  # a supervisor may still be going down
 
 
 def main() -> int:
@@ -42,24 +52,24 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--backend", default=CONFINED[0], choices=[*CONFINED, UNSAFE])
     options = parser.parse_args()
-    looks = []
-    with open_backend(options.backend) as sandbox:
-        print("   jobs  seconds  processes  resident MiB  descriptors  mounts")
+    looks: list[dict[str, int]] = []
+    with tempfile.TemporaryDirectory() as place, contextlib.ExitStack() as stack:
+        Path(place).chmod(0o711)
+        tempfile.tempdir = place
+        sandbox = stack.enter_context(open_backend(options.backend))
         started = time.monotonic()
         for number in range(options.jobs):
             _run(sandbox, _PROGRAMS[number % len(_PROGRAMS)])
             if (number + 1) % max(1, options.jobs // 10) == 0:
-                looks.append(_look())
-                count, memory, descriptors, mounts = looks[-1]
-                print(
-                    f"{number + 1:7}  {time.monotonic() - started:7.1f}  {count:9}  "
-                    f"{memory / 2**20:12.1f}  {descriptors:11}  {mounts:6}"
-                )
+                looks.append(_look(sandbox))
+                if len(looks) == 1:
+                    print("   jobs  seconds", *(f"{name:>11}" for name in looks[0]))
+                seconds = time.monotonic() - started
+                print(f"{number + 1:7}  {seconds:7.1f}", *(f"{n:11}" for n in looks[-1].values()))
     first, last = looks[0], looks[-1]
-    grown = [after > before * _GROWTH + _SLACK * (n == 1) for n, (before, after)
-             in enumerate(zip(first, last, strict=True))]  # fmt: skip
-    print("grew" if any(grown) else "constant")
-    return int(any(grown))
+    grown = [name for name in first if last[name] > first[name] * _GROWTH + _SLACK.get(name, 0)]
+    print(f"grew: {', '.join(grown)}" if grown else "constant")
+    return int(bool(grown))
 
 
 def _run(sandbox: BrokerSandbox, program: str) -> None:
@@ -68,18 +78,23 @@ def _run(sandbox: BrokerSandbox, program: str) -> None:
     sandbox.run(Job({"main.py": program.encode()}, None, (step,)))
 
 
-def _look() -> tuple[int, int, int, int]:
-    """Return the number of the sandbox's processes, their bytes, descriptors and mounts."""
-    count = memory = descriptors = mounts = 0
-    for process in psutil.Process().children(recursive=True):
-        try:
-            memory += process.memory_info().rss
-            descriptors += process.num_fds()
-            mounts += len(Path(f"/proc/{process.pid}/mounts").read_text().splitlines())
-        except (psutil.NoSuchProcess, OSError):
-            continue
-        count += 1
-    return count, memory, descriptors, mounts
+def _look(sandbox: BrokerSandbox) -> dict[str, int]:
+    """Count what could pile up, when nothing runs."""
+    found = dict.fromkeys(_COUNTED, 0)
+    ours = psutil.Process(sandbox.broker_pid).children(recursive=True)
+    for process in ours:
+        with contextlib.suppress(psutil.NoSuchProcess, OSError):
+            found["zombies"] += process.status() == psutil.STATUS_ZOMBIE
+            found["KiB"] += process.memory_info().rss >> 10
+            found["descriptors"] += process.num_fds()
+            found["mounts"] += len(Path(f"/proc/{process.pid}/mounts").read_text().splitlines())
+        found["processes"] += 1
+    makers = {str(process.pid) for process in ours}
+    for group in Path("/sys/fs/cgroup").glob("**/halo-forge-*"):
+        maker = group.name.rpartition("-")[2]
+        found["groups"] += maker in makers or not Path("/proc", maker).exists()
+    found["files"] = sum(1 for _ in Path(tempfile.gettempdir()).glob("**/*"))
+    return found
 
 
 if __name__ == "__main__":

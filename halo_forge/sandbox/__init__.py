@@ -1,7 +1,8 @@
 """Confinement for hostile programs: compilers and what they compile, with limits.
 
-Linux first: namespaces of our own, else bubblewrap; elsewhere only an explicit unsafe backend. A
-job's build and runs happen in a broker's workers, never in the calling process; see `Sandbox`.
+Linux first: namespaces of our own, else bubblewrap, else Landlock; elsewhere only an explicit
+unsafe backend. A job's build and runs happen in a broker's workers, never in the calling process;
+see `Sandbox`.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from halo_forge.utils.kernel_facts import available_cores
 
 __all__ = ["CONFINED", "UNSAFE", "Finding", "open_backend", "open_sandbox", "probe"]
 
-CONFINED = ("namespaces", "bwrap")
+CONFINED = ("namespaces", "bwrap", "landlock")
 UNSAFE = "unsafe"
 
 _REMEDIES = """\
@@ -23,7 +23,8 @@ What can be done:
   - allow user namespaces: sysctl kernel.unprivileged_userns_clone=1 (Debian),
     sysctl kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu 24.04 and later),
     or raise user.max_user_namespaces
-  - in Docker: run with --security-opt seccomp=unconfined, or use podman
+  - in Docker: run with --security-opt seccomp=unconfined, or use podman; what works there as
+    it is, landlock, needs Linux 6.2 (as an ordinary user 6.12), and hides no names
   - install bubblewrap (the program bwrap), which many distributions trust
   - --unsafe-no-sandbox runs programs with limits but without any confinement: only for
     programs you would run by hand"""

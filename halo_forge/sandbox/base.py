@@ -18,7 +18,7 @@ class Sandbox(ABC):
     including malicious ones, and is no defence against a flaw of the kernel itself.
 
     Attributes:
-        backend: ``namespaces``, ``bwrap`` or ``unsafe``.
+        backend: ``namespaces``, ``bwrap``, ``landlock`` or ``unsafe``.
     """
 
     backend: str

@@ -14,7 +14,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from halo_forge.sandbox import kernel, wire
 from halo_forge.sandbox.bubblewrap import BubblewrapCell
 from halo_forge.sandbox.cell import Cell, CellSettings
 from halo_forge.sandbox.children import fork_child
+from halo_forge.sandbox.landlock_cell import LandlockCell
 from halo_forge.sandbox.namespaces import enter_namespaces
 from halo_forge.sandbox.scratch import erase
 from halo_forge.sandbox.slot import serve
@@ -31,6 +32,11 @@ __all__ = ["main"]
 
 _CONTROL_FD = 0
 _PATIENCE = 3.0
+_CELLS: Mapping[str, Callable[[CellSettings], Cell]] = {
+    "bwrap": BubblewrapCell,
+    "landlock": LandlockCell,
+    "unsafe": UnsafeCell,
+}
 _LINUX = os.uname().sysname == "Linux"
 
 
@@ -139,5 +145,4 @@ def _work(order: dict[str, Any], channel: socket.socket, lifeline: int) -> None:
     if backend == "namespaces":
         enter_namespaces(settings, channel, lifeline)
     else:
-        cell: Cell = BubblewrapCell(settings) if backend == "bwrap" else UnsafeCell(settings)
-        serve(cell, channel, lifeline)
+        serve(_CELLS[backend](settings), channel, lifeline)

@@ -169,7 +169,7 @@ class BrokerSandbox(Sandbox):
     """A sandbox whose programs run in the workers of a broker process.
 
     Args:
-        backend: ``namespaces``, ``bwrap`` or ``unsafe``.
+        backend: ``namespaces``, ``bwrap``, ``landlock`` or ``unsafe``.
         workers: How many jobs may run at one time.
         background: Run programs at a low priority, for the trainer's sake.
 

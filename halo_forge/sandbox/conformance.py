@@ -31,11 +31,13 @@ class Check:
         name: For reports and test ids.
         needs: Guarantees it rests on.
         run: Raises `CheckFailed` when the property does not hold.
+        level: How far those must be claimed at least.
     """
 
     name: str
     needs: tuple[str, ...]
     run: Callable[[Sandbox], None]
+    level: Level = Level.PARTIAL
 
 
 def python_step(*arguments: str, stdin: bytes = b"", limits: Limits | None = None) -> Step:
@@ -53,8 +55,9 @@ def run_python(
 
 
 def applies(check: Check, sandbox: Sandbox) -> bool:
-    """Return whether ``sandbox`` claims, at least in part, all that ``check`` rests on."""
-    claimed = {g.name for g in sandbox.guarantees() if g.level is not Level.NONE}
+    """Return whether ``sandbox`` claims, as far as needed, all that ``check`` rests on."""
+    enough = {check.level, Level.ENFORCED}
+    claimed = {g.name for g in sandbox.guarantees() if g.level in enough}
     return claimed.issuperset(check.needs)
 
 
@@ -183,7 +186,10 @@ def _read_only_box(sandbox: Sandbox) -> None:
 
 
 def _fresh_tmp(sandbox: Sandbox) -> None:
-    source = b"import os; print(os.listdir('/tmp')); open('/tmp/x', 'w')"
+    source = (
+        b"import os; place = os.environ['TMPDIR']\n"
+        b"print(os.listdir(place)); open(place + '/x', 'w')"
+    )
     runs = sandbox.run(Job({"main.py": source}, runs=(python_step(),) * 2)).runs
     _expect_equal("listing", [run.stdout for run in runs], [b"[]\n"] * 2)
 
@@ -203,8 +209,26 @@ def _no_host_files(sandbox: Sandbox) -> None:
         _expect_equal("host paths seen", _answer(sandbox, source), [])
 
 
+def _no_reading(sandbox: Sandbox) -> None:
+    with tempfile.NamedTemporaryFile() as canary:
+        canary.write(b"secret")
+        canary.flush()
+        places = ("/etc/passwd", "/etc/shadow", "/proc/1/environ", canary.name)
+        source = (
+            "import json\nseen = []\n"
+            f"for place in {places}:\n"
+            "    try: seen += [place] * len(open(place, 'rb').read(1))\n"
+            "    except OSError: pass\n"
+            "print(json.dumps(seen))"
+        )
+        _expect_equal("host files read", _answer(sandbox, source), [])
+
+
 def _own_processes_only(sandbox: Sandbox) -> None:
-    source = "import json, os; print(json.dumps(sum(p.isdigit() for p in os.listdir('/proc'))))"
+    source = (
+        "import os\ntry: print(sum(p.isdigit() for p in os.listdir('/proc')))\n"
+        "except OSError: print(0)"
+    )
     if _answer(sandbox, source) > 2:
         raise CheckFailed("a program sees processes that are not its own")
 
@@ -233,10 +257,14 @@ def _fork_limit(sandbox: Sandbox) -> None:
 
 def _tools_still_work(sandbox: Sandbox) -> None:
     source = (
-        "import socket, subprocess, tempfile, threading\n"
+        "import asyncio, multiprocessing, socket, subprocess, tempfile, threading\n"
         "a, b = socket.socketpair(); a.send(b'x'); b.recv(1)\n"
         "t = threading.Thread(target=len, args=('',)); t.start(); t.join()\n"
         "tempfile.TemporaryFile().write(b'x')\n"
+        "asyncio.run(asyncio.sleep(0))\n"
+        "ours, theirs = multiprocessing.Pipe()\n"
+        "p = multiprocessing.get_context('fork').Process(target=theirs.send, args=('x',))\n"
+        "p.start(); ours.recv(); p.join()\n"
         "print(subprocess.run(['/bin/sh', '-c', 'echo 5'], capture_output=True).stdout.decode())"
     )
     _expect_equal("subprocess", _answer(sandbox, source), 5)
@@ -261,7 +289,8 @@ CHECKS = (
     Check("box is read-only in runs", ("files",), _read_only_box),
     Check("every run has an empty /tmp", ("other_samples",), _fresh_tmp),
     Check("no network", ("network",), _no_network),
-    Check("host files are invisible", ("files",), _no_host_files),
+    Check("host files cannot be read", ("files",), _no_reading),
+    Check("host files are invisible", ("files",), _no_host_files, Level.ENFORCED),
     Check("only own processes are visible", ("other_samples",), _own_processes_only),
     Check("daemons are killed", ("tree_kill",), _daemon_dies),
     Check("forks are limited", ("processes",), _fork_limit),

@@ -7,17 +7,30 @@ from pathlib import Path
 
 from halo_forge.sandbox import kernel
 
-__all__ = ["INSIDE_USER", "is_privileged", "map_users", "private_user", "shed_root"]
+__all__ = [
+    "INSIDE_USER",
+    "is_privileged",
+    "map_users",
+    "may_change_user",
+    "private_user",
+    "shed_root",
+]
 
 INSIDE_USER = 64001
 """User and group id that a program sees as its own inside a user namespace."""
 
+_MASTERY = (0, 1, 3, 5, 6, 7)  # CAP_CHOWN, _DAC_OVERRIDE, _FOWNER, _KILL, _SETGID, _SETUID
 _HIGH_BASE, _LOW_BASE, _LOW_COUNT, _WORKERS = 1 << 30, 60_001, 4_000, 64
 
 
 def is_privileged() -> bool:
     """Return whether this process can make namespaces without a user namespace."""
     return os.geteuid() == 0 and kernel.has_capability(kernel.CAP_SYS_ADMIN)
+
+
+def may_change_user() -> bool:
+    """Return whether this process can run programs as somebody else, and master their files."""
+    return os.geteuid() == 0 and all(map(kernel.has_capability, _MASTERY))
 
 
 def private_user(index: int) -> int | None:

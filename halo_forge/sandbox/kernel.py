@@ -24,8 +24,10 @@ __all__ = [
     "MOUNT_NOEXEC",
     "MOUNT_NOSUID",
     "MOUNT_RDONLY",
+    "add_path_rule",
     "adopt_orphans",
     "bind",
+    "create_ruleset",
     "detach",
     "die_with_parent",
     "drop_all_capabilities",
@@ -35,6 +37,7 @@ __all__ = [
     "make_private",
     "mount",
     "pivot_root",
+    "restrict_self",
     "set_dumpable",
     "set_mount_flags",
     "set_no_new_privileges",
@@ -62,6 +65,8 @@ _MNT_DETACH = 2
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _SYS_MOUNT_SETATTR = 442
 _SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}.get(platform.machine(), -1)
+_SYS_LANDLOCK_CREATE_RULESET, _SYS_LANDLOCK_ADD_RULE, _SYS_LANDLOCK_RESTRICT_SELF = 444, 445, 446
+_LANDLOCK_RULE_PATH_BENEATH = 1
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_CAPBSET_DROP = 1, 4, 22, 24
 _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 36, 38, 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
@@ -198,6 +203,37 @@ def load_seccomp(program: bytes) -> None:
     code = ctypes.create_string_buffer(program, len(program))
     fprog = _SockFprog(len(program) // 8, ctypes.cast(code, ctypes.c_void_p))
     _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(fprog))
+
+
+def create_ruleset(attributes: bytes, flags: int = 0) -> int:
+    """Make a Landlock ruleset and return its descriptor; see landlock_create_ruleset(2).
+
+    Without attributes and with flag 1 it returns the version of the interface instead.
+    """
+    return _call(
+        "syscall",
+        ctypes.c_long(_SYS_LANDLOCK_CREATE_RULESET),
+        attributes or None,
+        ctypes.c_size_t(len(attributes)),
+        ctypes.c_uint32(flags),
+    )
+
+
+def add_path_rule(ruleset: int, attributes: bytes) -> None:
+    """Allow something below a file or directory; see landlock_add_rule(2)."""
+    _call(
+        "syscall",
+        ctypes.c_long(_SYS_LANDLOCK_ADD_RULE),
+        ruleset,
+        _LANDLOCK_RULE_PATH_BENEATH,
+        attributes,
+        ctypes.c_uint32(0),
+    )
+
+
+def restrict_self(ruleset: int) -> None:
+    """Bind this process and its children to a ruleset; see landlock_restrict_self(2)."""
+    _call("syscall", ctypes.c_long(_SYS_LANDLOCK_RESTRICT_SELF), ruleset, ctypes.c_uint32(0))
 
 
 def drop_bounding_set() -> None:

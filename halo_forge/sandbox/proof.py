@@ -20,7 +20,9 @@ __all__ = ["prove"]
 
 _PROBE = b"""
 import json, os, socket, sys
-canary, port, processes = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+canary, port, unix, processes = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+places = [os.environ["TMPDIR"], "/tmp", "/dev/shm", "/var/tmp"]
+marks = [place + "/" + os.path.basename(canary) + ".mark" for place in places]
 def attempt(action):
     try:
         action()
@@ -34,13 +36,15 @@ def fork_all():
     while len(children) < 2 * processes:
         child = os.fork()
         if child == 0:
+            os.setsid()
             os.read(gate, 1)
             os._exit(0)
         children.append(child)
 children, (gate, key) = [], os.pipe()
 found = {
-    "left": os.path.exists("/tmp/left-behind"),
+    "left": sum(map(os.path.exists, marks)),
     "connect": attempt(lambda: socket.create_connection(("127.0.0.1", port), 1)),
+    "unix": attempt(lambda: socket.socket(socket.AF_UNIX).connect(unix)),
     "read": attempt(lambda: open(canary)),
     "write": attempt(lambda: write("/usr/halo-forge-probe")),
     "box": attempt(lambda: write("probe-was-here")),
@@ -48,7 +52,8 @@ found = {
     "children": len(children),
     "environment": len(os.environ),
 }
-write("/tmp/left-behind")
+for mark in marks:
+    attempt(lambda: write(mark))
 print(json.dumps(found))
 """
 _PROCESSES = 6
@@ -67,9 +72,8 @@ def prove(sandbox: Sandbox) -> tuple[Guarantee, ...]:
     if all(guarantee.level is Level.NONE for guarantee in sandbox.guarantees()):
         _found(sandbox.run(Job(runs=(Step((python_executable(), "-c", "print({})")),))))
         return sandbox.guarantees()
-    with _bait() as (canary, port):
-        python = python_executable()
-        argv = (python, "-I", "-S", "probe.py", str(canary), str(port), str(_PROCESSES))
+    with _bait() as bait:
+        argv = (python_executable(), "-I", "-S", "probe.py", *bait, str(_PROCESSES))
         step = Step(argv, limits=_LIMITS)
         result = sandbox.run(Job({"probe.py": _PROBE}, runs=(step, step)))
     found = _found(result)
@@ -78,12 +82,21 @@ def prove(sandbox: Sandbox) -> tuple[Guarantee, ...]:
 
 
 @contextmanager
-def _bait() -> Iterator[tuple[Path, int]]:
-    """Offer a file and a listening port of the host."""
-    with tempfile.NamedTemporaryFile(prefix="halo-forge-canary-") as canary:
-        Path(canary.name).chmod(0o644)
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            yield Path(canary.name), server.getsockname()[1]
+def _bait() -> Iterator[tuple[str, str, str]]:
+    """Offer a file, a listening port and a listening socket file of the host."""
+    with (
+        tempfile.TemporaryDirectory(prefix="halo-forge-bait-") as folder,
+        socket.create_server(("127.0.0.1", 0)) as server,
+    ):
+        place = Path(folder)
+        canary, door = place / place.name, place / "socket"
+        canary.write_text("bait", encoding="ascii")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(door))
+            listener.listen()
+            for path, mode in ((place, 0o755), (canary, 0o644), (door, 0o777)):
+                path.chmod(mode)
+            yield str(canary), str(server.getsockname()[1]), str(door)
 
 
 def _found(result: JobResult) -> Mapping[str, Any]:
@@ -96,7 +109,9 @@ def _found(result: JobResult) -> Mapping[str, Any]:
 
 
 def _network(found: Mapping[str, Any], _: int) -> tuple[bool, str]:
-    return bool(found["connect"]), f"connect to 127.0.0.1: {found['connect'] or 'worked'}"
+    text = f"connect to 127.0.0.1: {found['connect'] or 'worked'}"
+    text += f", to a socket file: {found['unix'] or 'worked'}"
+    return bool(found["connect"] and found["unix"]), text
 
 
 def _files(found: Mapping[str, Any], _: int) -> tuple[bool, str]:
@@ -117,7 +132,7 @@ def _processes(found: Mapping[str, Any], _: int) -> tuple[bool, str]:
 
 def _other_samples(found: Mapping[str, Any], _: int) -> tuple[bool, str]:
     seen = "seen" if found["left"] else "not seen"
-    return not found["left"], f"a file in /tmp was {seen} by the next run"
+    return not found["left"], f"files in temporary places were {seen} by the next run"
 
 
 _TRIALS: Mapping[str, Callable[[Mapping[str, Any], int], tuple[bool, str]]] = {

@@ -2,9 +2,10 @@
 
 A deny-list, not an allow-list: namespaces do the confining, the filter takes away the parts of
 the kernel that leak around them (keyrings, vsock, io_uring), that could undo them (new
-namespaces, mounts) or that reach into other processes. Deny-lists age better across C
-libraries and language runtimes. Everything denied fails with EPERM, except ``clone3``, whose
-flags lie in memory where a filter cannot look: ENOSYS makes the C library fall back to clone.
+namespaces, mounts), that reach into other processes, or that tell what others do to a file both
+can open (locks, leases, watches). Deny-lists age better across C libraries and language
+runtimes. Everything denied fails with EPERM, except ``clone3``, whose flags lie in memory where
+a filter cannot look: ENOSYS makes the C library fall back to clone.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import platform
 import struct
 from typing import Final
 
-__all__ = ["DENIED", "build_filter"]
+__all__ = ["DENIED", "DENIED_AS_SAME_USER", "DENIED_ON_HOST", "build_filter"]
 
 DENIED: Final[dict[str, tuple[int, int]]] = {
     # name: (x86-64, aarch64); -1 where the architecture has no such call
@@ -77,6 +78,51 @@ DENIED: Final[dict[str, tuple[int, int]]] = {
     "msgget": (68, 186),
     "semget": (64, 190),
     "shmget": (29, 194),
+    "flock": (73, 32),
+    "inotify_init": (253, -1),
+    "inotify_init1": (294, 26),
+    "inotify_add_watch": (254, 27),
+}
+
+DENIED_ON_HOST: Final[dict[str, tuple[int, int]]] = {
+    # also denied where the program shares the host's namespaces
+    "connect": (42, 203),
+    "bind": (49, 200),
+    "shmat": (30, 196),
+    "shmctl": (31, 195),
+    "semop": (65, 193),
+    "semctl": (66, 191),
+    "semtimedop": (220, 192),
+    "msgsnd": (69, 189),
+    "msgrcv": (70, 188),
+    "msgctl": (71, 187),
+    "mq_unlink": (241, 181),
+    "utime": (132, -1),
+    "utimes": (235, -1),
+    "futimesat": (261, -1),
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "setxattrat": (463, 463),
+    "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
+    "removexattrat": (466, 466),
+    "file_setattr": (469, 469),
+}
+
+DENIED_AS_SAME_USER: Final[dict[str, tuple[int, int]]] = {
+    # also denied where, besides, it runs as the user of everything else
+    "chmod": (90, -1),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+    "chown": (92, -1),
+    "fchown": (93, 55),
+    "lchown": (94, -1),
+    "fchownat": (260, 54),
+    "setpriority": (141, 140),
+    "ioprio_set": (251, 30),
 }
 
 _AUDIT_ARCH: Final = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -88,14 +134,23 @@ _ONE_OF_TWO: Final[dict[str, tuple[int, int]]] = {
     "ioctl": (16, 29),
     "personality": (135, 92),
     "prlimit64": (302, 261),
+    "fcntl": (72, 25),
+    "socketpair": (53, 199),
+    "utimensat": (280, 88),
+    "sched_setaffinity": (203, 122),
+    "sched_setattr": (314, 274),
+    "sched_setscheduler": (144, 119),
 }
 
 _LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_AND = 0x54
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _EPERM, _ENOSYS = 1, 38
 _X32_BIT = 0x40000000
 _NEW_NAMESPACES = 0x7E020000  # every CLONE_NEW* that clone(2) takes
-_AF_UNIX = 1
+_AF_UNIX, _SCHED_OTHER = 1, 0
+_LOCKS_AND_WATCHES = (5, 36, 1024, 1026)  # F_GETLK, F_OFD_GETLK, F_SETLEASE, F_NOTIFY
+_SOCKET_KIND, _DATAGRAM_BIT = 0xF, 0x2  # SOCK_STREAM is 1, _DGRAM 2, _RAW 3, _SEQPACKET 5
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _PERSONALITIES = (0x0, 0x0040000, 0xFFFFFFFF)  # default, ADDR_NO_RANDOMIZE, "tell me"
 
@@ -148,11 +203,36 @@ def _header(machine: str) -> bytes:
     return program
 
 
-def build_filter(machine: str | None = None) -> bytes:
+def _for_host(number: dict[str, int]) -> list[bytes]:
+    """Leave of sockets only pairs, and of file times only those of an open file.
+
+    A datagram socket could be given any address by sendmsg(2), which a filter cannot see.
+    """
+    pair = _argument(1) + _instruction(_AND, _SOCKET_KIND)
+    pair += _instruction(_JUMP_ANY_BIT, _DATAGRAM_BIT, 0, 1) + _refuse()
+    pair += _unless_argument(0, (_AF_UNIX,))
+    by_path = _load(16 + 8 + 4) + _instruction(_JUMP_EQUAL, 0, 1, 0) + _refuse()
+    by_path += _unless_argument(1, (0,))
+    return [
+        _for_call(number["socket"], _refuse()),
+        _for_call(number["socketpair"], pair),
+        _for_call(number["utimensat"], by_path),
+    ]
+
+
+def build_filter(
+    machine: str | None = None, *, on_host: bool = False, same_user: bool = False
+) -> bytes:
     """Return the filter for ``machine`` (default: this one), or ``b""`` if there is none.
 
     Calls of a foreign architecture (32-bit, x32) kill the process: their numbers would mean
     other calls.
+
+    Args:
+        machine: Architecture as uname(2) names it.
+        on_host: The program is in the host's namespaces, so that sockets, System V objects and
+            attributes of its files are within reach.
+        same_user: Besides, it runs as the user of everything else.
     """
     machine = platform.machine() if machine is None else machine
     if machine not in _AUDIT_ARCH:
@@ -166,6 +246,18 @@ def build_filter(machine: str | None = None) -> bytes:
         _for_call(number["ioctl"], _if_argument(1, (_TIOCSTI, _TIOCLINUX))),
         _for_call(number["personality"], _unless_argument(0, _PERSONALITIES)),
         _for_call(number["prlimit64"], _unless_argument(0, (0,))),
+        _for_call(number["fcntl"], _if_argument(1, _LOCKS_AND_WATCHES)),
     ]
-    plain = [_for_call(pair[column], _refuse()) for pair in DENIED.values() if pair[column] != -1]
+    names = dict(DENIED)
+    if on_host:
+        special = [*_for_host(number), *special]
+        names |= DENIED_ON_HOST
+    if same_user:
+        special += [
+            _for_call(number["sched_setaffinity"], _unless_argument(0, (0,))),
+            _for_call(number["sched_setattr"], _unless_argument(0, (0,))),
+            _for_call(number["sched_setscheduler"], _unless_argument(1, (_SCHED_OTHER,))),
+        ]
+        names |= DENIED_AS_SAME_USER
+    plain = [_for_call(pair[column], _refuse()) for pair in names.values() if pair[column] != -1]
     return _header(machine) + b"".join(special) + b"".join(plain) + _allow()

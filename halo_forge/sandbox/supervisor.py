@@ -21,6 +21,7 @@ from pathlib import Path
 
 from halo_forge.sandbox import kernel, wire
 from halo_forge.sandbox.cell import LINK_FD
+from halo_forge.sandbox.children import fork_child
 from halo_forge.sandbox.policy import Limits, Step
 from halo_forge.sandbox.seccomp import build_filter
 from halo_forge.sandbox.worker import Program, Restraint, become
@@ -29,8 +30,10 @@ __all__ = [
     "STARVATION_FACTOR",
     "Report",
     "complaining",
+    "kill_fenced",
     "kill_group",
     "kill_namespace",
+    "kill_user",
     "main",
     "supervise",
 ]
@@ -39,6 +42,7 @@ STARVATION_FACTOR = 8
 """How many times its wall-clock limit a run may take while the machine does not let it run."""
 
 _GROUP_PATIENCE = 2.0
+_USER_PATIENCE = 20.0
 _LOOK_AGAIN = 0.5
 
 _Killer = Callable[[int], int]
@@ -185,14 +189,16 @@ def _time_allowed(program: int, limits: Limits) -> float:
     core does, as long as the run as a whole has CPU time left.
     """
     wall = limits.wall_seconds
-    everyone = [str(program)]
     if os.getpid() == 1:
-        everyone = [path.name for path in Path("/proc").iterdir() if path.name.isdigit()]
+        names = [path.name for path in Path("/proc").iterdir()]
+        everyone = [name for name in names if name.isdigit() and name != "1"]
+    else:
+        everyone = [str(program), *_descendants(program)]
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = usage.ru_utime + usage.ru_stime + sum(map(_cpu_time, everyone))
     if spent >= limits.cpu:
         return wall
-    starved = max((_run_delay(process) for process in everyone if process != "1"), default=0.0)
+    starved = max(map(_run_delay, everyone), default=0.0)
     return min(wall + starved, wall * STARVATION_FACTOR)
 
 
@@ -240,6 +246,43 @@ def kill_namespace(_program: int) -> int:
     return _reap_all(0)
 
 
+def kill_fenced(_program: int) -> int:
+    """Kill and reap all descendants of this process, which a fence around signals tells apart.
+
+    See `landlock.fence_signals`: to have the fence is the caller's business, and is tried here.
+    """
+    try:
+        os.kill(os.getppid(), 0)
+    except PermissionError:
+        pass
+    else:
+        raise RuntimeError("refusing kill(-1) without a fence around it")
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(-1, signal.SIGKILL)
+    return _reap_all(0)
+
+
+def kill_user(user: int) -> int:
+    """Kill and reap all descendants of this process: those of ``user``, who has no others.
+
+    Raises:
+        RuntimeError: If they would not die.
+    """
+
+    def strike() -> None:
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+        _kill_quietly(-1)
+
+    reaped, give_up = 0, time.monotonic() + _USER_PATIENCE
+    while _has_children():
+        if time.monotonic() > give_up:
+            raise RuntimeError(f"processes of user {user} would not die")
+        os.waitpid(fork_child(strike), 0)  # which they may kill, but only before it strikes
+        reaped += _reap_all(os.WNOHANG)
+    return reaped
+
+
 def _reap_all(flags: int) -> int:
     reaped = 0
     while True:
@@ -261,7 +304,7 @@ def kill_group(program: int) -> int:
     reaped, give_up = 0, time.monotonic() + _GROUP_PATIENCE
     while time.monotonic() < give_up:
         _kill_quietly(-program)
-        for child in _children():
+        for child in _children(os.getpid()):
             _kill_quietly(child)
         reaped += _reap_all(os.WNOHANG)
         if not _has_children():
@@ -277,13 +320,20 @@ def _kill_quietly(target: int) -> None:
         return
 
 
-def _children() -> list[int]:
-    me = os.getpid()
+def _children(parent: int) -> list[int]:
     try:
-        words = Path(f"/proc/self/task/{me}/children").read_text(encoding="ascii").split()
+        words = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii").split()
     except OSError:
         return []
     return [int(word) for word in words]
+
+
+def _descendants(parent: int) -> list[str]:
+    """Return the children of a process and theirs, as far as their first threads had them."""
+    found: list[int] = [parent]
+    for process in found:
+        found += _children(process)
+    return [str(process) for process in found[1:]]
 
 
 def _has_children() -> bool:

@@ -31,6 +31,7 @@ class Restraint:
         companions: Trusted processes that the kernel counts with the program's own.
         count_processes: Whether RLIMIT_NPROC counts only this sandbox, so that it can be set.
         cgroup: Descriptor of a ``cgroup.procs`` to enter, or -1.
+        confine: What the process does to itself before it closes its descriptors.
         environment: The whole environment of the program.
     """
 
@@ -41,6 +42,7 @@ class Restraint:
     companions: int = 0
     count_processes: bool = True
     cgroup: int = -1
+    confine: Callable[[], None] | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: ENVIRONMENT)
 
 
@@ -62,7 +64,7 @@ def become(
     stage = "setup"
     try:
         try:
-            _confine(step.limits, restraint, errors)
+            _restrain(step.limits, restraint, errors)
             stage = "exec"
             if program is None:
                 os.execvpe(step.argv[0], step.argv, dict(restraint.environment))  # noqa: S606
@@ -76,9 +78,11 @@ def become(
         os._exit(127)
 
 
-def _confine(limits: Limits, restraint: Restraint, errors: int) -> None:
+def _restrain(limits: Limits, restraint: Restraint, errors: int) -> None:
     if restraint.cgroup >= 0:
         os.write(restraint.cgroup, b"0")
+    if restraint.confine is not None:
+        restraint.confine()
     os.dup2(errors, _ERROR_FD, inheritable=False)
     os.closerange(_ERROR_FD + 1, 1 << 16)
     os.setpgid(0, 0)

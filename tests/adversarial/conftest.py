@@ -28,11 +28,26 @@ class Host:
     canary: Path
     port: int
     abstract: str
+    stream: Path
+    datagram: Path
+    listener: socket.socket
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What a hostile program is told, so that it need not search."""
+        doors = (self.abstract, str(self.stream), str(self.datagram))
+        return (str(self.canary), str(self.port), *doors, str(os.getpid()))
 
     def unharmed(self) -> bool:
-        """The canary is as it was and nothing was planted beside it."""
+        """The canary is as it was, nothing was planted beside it, and no message has come."""
         names = [path.name for path in self.canary.parent.iterdir()]
-        return self.canary.read_text() == SECRET and names == ["canary"]
+        found = self.canary.stat()
+        untouched = (found.st_mode & 0o777, found.st_mtime) == (0o644, 1e9)
+        try:
+            self.listener.recv(1)
+        except BlockingIOError:
+            return self.canary.read_text() == SECRET and names == ["canary"] and untouched
+        return False
 
 
 @dataclass
@@ -46,6 +61,14 @@ class Arena:
     def processes(self) -> int:
         """How many processes the broker has below it."""
         return len(psutil.Process(self.sandbox.broker_pid).children(recursive=True))
+
+    def settle(self) -> None:
+        """Note how many processes there are when nothing runs: the fewest of thirty looks."""
+        looks = []
+        for _ in range(30):
+            looks.append(self.processes())
+            time.sleep(0.02)
+        self.calm = min(looks)
 
     def assert_unharmed(self) -> None:
         """The next honest program gets its due, and the attack left nothing behind."""
@@ -63,26 +86,31 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     folder = tmp_path_factory.mktemp("host")
     canary = folder / "canary"
     canary.write_text(SECRET)
+    canary.chmod(0o644)
+    os.utime(canary, (1e9, 1e9))
+    doors = tmp_path_factory.mktemp("doors")
+    stream, datagram = doors / "stream", doors / "datagram"
     abstract = f"halo-forge-test-{os.getpid()}"
     with (
         pytest.MonkeyPatch.context() as patch,
         socket.create_server(("127.0.0.1", 0)) as server,
         socket.socket(socket.AF_UNIX) as unix,
+        socket.socket(socket.AF_UNIX) as door,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener,
     ):
         patch.setenv("HALO_FORGE_TEST_SECRET", SECRET)
         unix.bind("\0" + abstract)
         unix.listen()
-        for parent in (canary, *canary.parents[:4]):
+        door.bind(str(stream))
+        door.listen()
+        listener.bind(str(datagram))
+        listener.setblocking(False)
+        for path, mode in ((doors, 0o755), (stream, 0o777), (datagram, 0o777)):
+            path.chmod(mode)
+        for parent in canary.parents[:4]:
             if parent.owner() == Path.home().owner() and parent != Path("/tmp"):
                 parent.chmod(parent.stat().st_mode | 0o055)
-        yield Host(canary, server.getsockname()[1], abstract)
-
-
-def _moments() -> Iterator[None]:
-    """Thirty looks within some time: the sandbox has just been opened and may still settle."""
-    for _ in range(30):
-        yield
-        time.sleep(0.02)
+        yield Host(canary, server.getsockname()[1], abstract, stream, datagram, listener)
 
 
 @pytest.fixture(scope="session", params=CONFINED)
@@ -93,5 +121,5 @@ def arena(request: pytest.FixtureRequest, host: Host) -> Iterator[Arena]:
         lacking(str(fault))
     with sandbox:
         arena = Arena(sandbox, host)
-        arena.calm = min(arena.processes() for _ in _moments())
+        arena.settle()
         yield arena

@@ -8,8 +8,9 @@ A sample begins with comment lines ``key: value``:
 - ``leftovers``, ``signal``: exact values; ``needs``: a guarantee; ``machine``: an architecture
 
 ``@CANARY@`` in a sample stands for the path of a secret file of the host; running programs get
-it as their first argument, an open port as the second, an abstract socket as the third. A
-program that prints ``ESCAPED``, or the secret itself, has won.
+it as their first argument, then an open port, an abstract socket, socket files for streams and
+for datagrams, and a process of the host. A program that prints ``ESCAPED``, or the secret
+itself, has won.
 """
 
 from __future__ import annotations
@@ -20,13 +21,17 @@ from pathlib import Path
 
 import pytest
 
+from halo_forge.rlvr.verifiers.toolchain import Toolchain, driver_path, runner_path
+from halo_forge.rlvr.verifiers.toolchains import TOOLCHAINS
 from halo_forge.sandbox import Job, Limits, Outcome, Step
 from halo_forge.sandbox.conformance import python_step
 from halo_forge.sandbox.policy import Level
 from tests.adversarial.conftest import Arena
+from tests.needs import lacking
 
-_SAMPLES = sorted(Path(__file__).with_name("samples").glob("*.sample"))
+SAMPLES = sorted(Path(__file__).with_name("samples").glob("*.sample"))
 _COMPILE = ("g++", "-O0", "-w", "-o", "prog", "main.cpp")
+_TOOLCHAINS = {"cs": "mcs", "go": "go", "rs": "rustc"}
 
 
 @dataclass(frozen=True)
@@ -65,18 +70,32 @@ class Sample:
         if self.language == "py":
             step = python_step(*arguments, stdin=stdin, limits=self.limits)
             return Job({"main.py": self.source.encode()}, runs=(step,))
-        build = Step(_COMPILE, limits=self.limits if self.attacks_compiler else Limits(cpu=20))
+        compiler, program = _COMPILE, ("./prog",)
+        if self.language in _TOOLCHAINS:
+            compiler, program = _commands(TOOLCHAINS[_TOOLCHAINS[self.language]])
+        limits = self.limits if self.attacks_compiler else Limits(cpu=20, memory=2 << 30)
+        build = Step(compiler, limits=limits)
         run = Step(
-            ("./prog", *arguments), stdin, Limits() if self.attacks_compiler else self.limits
+            (*program, *arguments), stdin, Limits() if self.attacks_compiler else self.limits
         )
-        return Job({"main.cpp": self.source.encode()}, build, (run,))
+        return Job({f"main.{self.language}": self.source.encode()}, build, (run,))
+
+
+def _commands(toolchain: Toolchain) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return how a program is built and run."""
+    driver = driver_path(toolchain)
+    if driver is None:
+        lacking(f"{toolchain.driver} is not installed")
+    if Path(driver).is_relative_to(Path.home()):
+        pytest.skip(f"{driver} lies in a home, which not every backend can show")
+    runner = runner_path(toolchain)
+    built = toolchain.build_argv(driver, toolchain.flags)
+    return tuple(built), tuple(toolchain.run_argv(driver, runner))
 
 
 def _attack(arena: Arena, sample: Sample) -> tuple[Outcome, tuple[Outcome, ...]]:
     """Return the outcome of the hostile step, and all outcomes."""
-    host = arena.host
-    arguments = (str(host.canary), str(host.port), host.abstract)
-    result = arena.sandbox.run(sample.job(arguments))
+    result = arena.sandbox.run(sample.job(arena.host.arguments))
     outcomes = (*filter(None, [result.build]), *result.runs)
     if sample.attacks_compiler:
         return outcomes[0], outcomes
@@ -92,9 +111,14 @@ def _skip_unless_applicable(arena: Arena, sample: Sample) -> None:
         pytest.skip(f"an attack on {sample.head['machine']}")
 
 
-@pytest.mark.parametrize("path", _SAMPLES, ids=lambda path: path.name.removesuffix(".sample"))
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name.removesuffix(".sample"))
 def test_attack_is_contained(arena: Arena, path: Path) -> None:
     """The attack ends as expected, steals and changes nothing, and the next program is safe."""
+    attack(arena, path)
+
+
+def attack(arena: Arena, path: Path) -> None:
+    """Let a sample try what it can, and look what came of it."""
     sample = Sample.read(path, arena.host.canary)
     _skip_unless_applicable(arena, sample)
     outcome, everything = _attack(arena, sample)

@@ -8,11 +8,11 @@ from functools import cache
 import pytest
 
 from halo_forge.core.errors import SandboxFault
-from halo_forge.sandbox.backends import open_backend
+from halo_forge.sandbox.backends import CONFINED, UNSAFE, open_backend
 from halo_forge.sandbox.client import BrokerSandbox
 from tests.needs import lacking
 
-BACKENDS = ("namespaces", "bwrap", "unsafe")
+BACKENDS = (*CONFINED, UNSAFE)
 
 
 @cache
