@@ -30,6 +30,7 @@ _FLAGS: dict[str | tuple[str, ...], str] = {
     "--run-timeout": "verifier.run_timeout",
     "--memory-limit-mb": "verifier.memory_limit_mb",
     "--max-workers": "verifier.max_workers",
+    "--verdict-cache": "verifier.verdict_cache",
     "--require-sandbox": "verifier.require_sandbox",
     "--unsafe-no-sandbox": "verifier.unsafe_no_sandbox",
 }

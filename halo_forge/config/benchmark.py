@@ -55,6 +55,7 @@ class BenchmarkConfig(Section):
             "prompts",
             "verifier.max_workers",
             "verifier.require_sandbox",
+            "verifier.verdict_cache",
         }
     )
     """Settings that may change between attempts: they cannot change a sample or a verdict."""

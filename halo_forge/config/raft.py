@@ -128,6 +128,7 @@ class RaftConfig(Section):
             "report_to",
             "verifier.max_workers",
             "verifier.require_sandbox",
+            "verifier.verdict_cache",
             "training.dataloader_num_workers",
             "training.dataloader_pin_memory",
         }

@@ -12,12 +12,16 @@ from halo_forge.config.sections import VerifierSettings
 from halo_forge.core import registry
 from halo_forge.core.errors import UserError
 from halo_forge.rlvr.verifiers.base import Verifier
+from halo_forge.rlvr.verifiers.cache import VerdictCache
+from halo_forge.rlvr.verifiers.code import CodeVerifier
 from halo_forge.sandbox import open_sandbox
 
 __all__ = ["make_verifier"]
 
 _STAGES = "verifiers"
-_NOT_ARGUMENTS = frozenset({"type", "options", "unsafe_no_sandbox", "require_sandbox"})
+_NOT_ARGUMENTS = frozenset(
+    {"type", "options", "unsafe_no_sandbox", "require_sandbox", "verdict_cache"}
+)
 
 
 def make_verifier(settings: VerifierSettings, *, score_hidden: bool = False) -> Verifier:
@@ -50,6 +54,10 @@ def make_verifier(settings: VerifierSettings, *, score_hidden: bool = False) -> 
         verifier: Verifier = kind(**arguments)
     except (TypeError, ValueError) as error:
         raise UserError(f"verifier {settings.type!r}: {error}") from error
+    if settings.verdict_cache is not None:
+        if not isinstance(verifier, CodeVerifier):
+            raise UserError(f"verifier.verdict_cache: means nothing to verifier {settings.type!r}")
+        verifier.cache = VerdictCache(settings.verdict_cache)
     return verifier
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
 from types import TracebackType
 from typing import Self
@@ -107,6 +108,10 @@ class Verifier(ABC):
         A run directory is not continued with another fingerprint. Call it after `start`.
         """
         return f"{type(self).__module__}.{type(self).__qualname__}"
+
+    def afresh(self) -> AbstractContextManager[None]:
+        """Return a context in which no verdict is remembered: each answer is judged anew."""
+        return nullcontext()
 
     def cleanup(self) -> None:
         """Free what the verifier holds; it may be used again afterwards."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 from halo_forge.core.types import Prompt, Sample, VerifyResult
 from halo_forge.rlvr.verifiers.base import Verifier
@@ -76,6 +77,15 @@ class ChainedVerifier(Verifier):
         """Return the fingerprints of the stages and their weights."""
         stages = [stage.fingerprint() for stage in self.stages]
         return f"{super().fingerprint()}: {stages} {self._weights}"
+
+    @override
+    @contextmanager
+    def afresh(self) -> Iterator[None]:
+        """Let no stage remember verdicts while the context lasts."""
+        with ExitStack() as contexts:
+            for stage in self.stages:
+                contexts.enter_context(stage.afresh())
+            yield
 
     @override
     def cleanup(self) -> None:
