@@ -91,6 +91,10 @@ class Verifier(ABC):
         """Return the program in an answer, or ``""`` when there is none."""
         return extract_code(text)
 
+    def program(self, sample: Sample) -> str:
+        """Return the program of a sample as it is judged, or ``""`` when there is none."""
+        return self.extract_code(sample.completion)
+
     def start(self, prompts: Sequence[Prompt] = ()) -> None:
         """Check now, rather than at the first answer, that answers can be judged.
 

@@ -67,6 +67,11 @@ class ChainedVerifier(Verifier):
         return self.stages[0].extract_code(text)
 
     @override
+    def program(self, sample: Sample) -> str:
+        """Return the program as the first stage judges it."""
+        return self.stages[0].program(sample)
+
+    @override
     def start(self, prompts: Sequence[Prompt] = ()) -> None:
         """Start every stage."""
         for stage in self.stages:

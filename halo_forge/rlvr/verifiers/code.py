@@ -170,6 +170,12 @@ class CodeVerifier(Verifier):
         return self._read(text, None, self._wanted(None))[1] or ""
 
     @override
+    def program(self, sample: Sample) -> str:
+        """Return the program of a sample, with what the prompt adds to it."""
+        wanted = self._wanted(sample.prompt)
+        return (self._read(sample.completion, sample.prompt, wanted)[1] or "") if wanted else ""
+
+    @override
     def start(self, prompts: Sequence[Prompt] = ()) -> None:
         """Open the sandbox and try the toolchains that answers to ``prompts`` may need."""
         named = {one for p in prompts if p.language is not None for one in self._asked(p)}
