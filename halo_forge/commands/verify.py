@@ -11,13 +11,12 @@ import orjson
 
 from halo_forge.commands import _options
 from halo_forge.config.verify import VerifyConfig
-from halo_forge.core.errors import CheckFailed, UserError, VerifierFault
-from halo_forge.utils.text import printable
+from halo_forge.core.errors import CheckFailed, ConfigError, UserError, VerifierFault
+from halo_forge.utils.text import LANGUAGES, did_you_mean, language_name
 
 if TYPE_CHECKING:
     from halo_forge.config.sections import VerifierSettings
-    from halo_forge.core.types import Reference, Sample, Verdict, VerifyResult
-    from halo_forge.rlvr.verifiers.audit import Audit, Specimen, TestAudit
+    from halo_forge.core.types import Reference, Sample, Verdict
     from halo_forge.tracking.base import Observer
 
 __all__ = ["command"]
@@ -33,9 +32,26 @@ _FLAGS: dict[str | tuple[str, ...], str] = {
     "--run-timeout": "verifier.run_timeout",
     "--memory-limit-mb": "verifier.memory_limit_mb",
     "--max-workers": "verifier.max_workers",
+    "--verdict-cache": "verifier.verdict_cache",
     "--require-sandbox": "verifier.require_sandbox",
     "--unsafe-no-sandbox": "verifier.unsafe_no_sandbox",
 }
+
+
+def _judging(function: Any) -> Any:
+    """Add what both commands take: who judges, under which limits, and how it is shown."""
+    for decorate in (
+        click.pass_context,
+        _options.verbose,
+        _options.quiet,
+        _options.progress,
+        _options.json_output,
+        _options.assignments,
+        _options.settings(VerifyConfig, _FLAGS),
+        _options.config_files,
+    ):
+        function = decorate(function)
+    return function
 
 
 @click.group("verify")
@@ -53,14 +69,7 @@ def command() -> None:
     metavar="FILE",
     help="Tests for a source file: a JSON list of input and expected, or Python code.",
 )
-@_options.config_files
-@_options.settings(VerifyConfig, _FLAGS)
-@_options.assignments
-@_options.json_output
-@_options.progress
-@_options.quiet
-@_options.verbose
-@click.pass_context
+@_judging
 def run(
     ctx: click.Context,
     file: Path,
@@ -84,6 +93,7 @@ def run(
       halo-forge verify run add.py --verifier pytest --tests test_add.py
       halo-forge verify run samples.jsonl --verifier execution --json
     """  # noqa: D301 - click reads the \b
+    from halo_forge.commands._verdicts import show_many, show_one, verdict_document
     from halo_forge.rlvr.judges import make_verifier
     from halo_forge.rlvr.verifiers.batch import judge_all
 
@@ -101,14 +111,15 @@ def run(
             for verdict in judge_all(verifier, samples):
                 verdicts[verdict.sample.id] = verdict
                 stage.advance()
+        program = verifier.program(samples[0])
     ordered = [verdicts[sample.id] for sample in samples]
     if as_json:
         for verdict in ordered:
-            click.echo(orjson.dumps(_document(verdict)).decode())
+            click.echo(orjson.dumps(verdict_document(verdict)).decode())
     elif len(ordered) == 1:
-        _show_one(ordered[0])
+        show_one(ordered[0], program)
     else:
-        _show_many(ordered)
+        show_many(ordered)
     _conclude(file, ordered)
 
 
@@ -119,14 +130,7 @@ def run(
     help="Prompts whose tests are tried instead: a file, or builtin:LANGUAGE/SPLIT.",
 )
 @click.option("--changes", type=click.IntRange(1), help="Changed programs for each prompt.")
-@_options.config_files
-@_options.settings(VerifyConfig, _FLAGS)
-@_options.assignments
-@_options.json_output
-@_options.progress
-@_options.quiet
-@_options.verbose
-@click.pass_context
+@_judging
 def audit(
     ctx: click.Context,
     dataset: str | None,
@@ -148,6 +152,7 @@ def audit(
       halo-forge verify audit --verifier execution --dataset builtin:cpp/heldout
       halo-forge verify audit --verifier my_verifiers:MyVerifier
     """  # noqa: D301 - click reads the \b
+    from halo_forge.commands._verdicts import audit_document, show_audit
     from halo_forge.rlvr.judges import make_verifier
     from halo_forge.rlvr.verifiers.audit import audit as hold_audit
     from halo_forge.rlvr.verifiers.audit import corpus
@@ -165,9 +170,9 @@ def audit(
     ):
         found = hold_audit(verifier, advance=stage.advance)
     if as_json:
-        click.echo(orjson.dumps(_audit_document(found), option=orjson.OPT_INDENT_2).decode())
+        click.echo(orjson.dumps(audit_document(found), option=orjson.OPT_INDENT_2).decode())
     else:
-        _show_audit(found, quiet=quiet)
+        show_audit(found, quiet=quiet)
     if not found.judged:
         raise VerifierFault(f"{settings.type} could judge no task of the corpus")
     if not found.clean:
@@ -186,6 +191,7 @@ def _audit_dataset(
     as_json: bool,
 ) -> None:
     """Try the tests of a data set and show those that are not worth their reward."""
+    from halo_forge.commands._verdicts import show_tests, tests_document
     from halo_forge.data.prompts import load_prompts
     from halo_forge.rlvr.judges import make_verifier
     from halo_forge.rlvr.verifiers.audit import audit_tests
@@ -201,11 +207,11 @@ def _audit_dataset(
             found = audit_tests(verifier, known, advance=stage.advance, **options)
     wanting = [one for one in found if not one.clean]
     if as_json:
-        document = [_test_finding(one) for one in wanting]
+        document = [tests_document(one) for one in wanting]
         click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
     else:
         for one in wanting:
-            _show_tests(one)
+            show_tests(one)
         left = len(prompts) - len(known)
         click.echo(
             f"{len(known)} prompts, {sum(one.changes for one in found)} changed programs: tests of "
@@ -213,63 +219,6 @@ def _audit_dataset(
         )
     if wanting:
         raise CheckFailed(f"{dataset}: the tests of {len(wanting)} prompts are wanting")
-
-
-def _test_finding(one: TestAudit) -> dict[str, Any]:
-    return {
-        "id": one.prompt.id,
-        "reference_fails": one.failure,
-        "flaky": one.flaky,
-        "changes": one.changes,
-        "survivors": [{"line": each.line, "change": each.change} for each in one.survivors],
-    }
-
-
-def _show_tests(one: TestAudit) -> None:
-    name = printable(one.prompt.id)
-    if one.flaky:
-        click.echo(f"{name}: flaky, the same solution was judged differently")
-    if one.failure is not None:
-        click.echo(f"{name}: the reference solution fails: {printable(one.failure)}")
-    elif one.survivors:
-        told = "; ".join(f"line {each.line}: {each.change}" for each in one.survivors)
-        click.echo(f"{name}: weak, {len(one.survivors)} of {one.changes} changes pass: {told}")
-
-
-def _audit_document(found: Audit) -> dict[str, Any]:
-    return {
-        "judged": found.judged,
-        "skipped": dict(found.skipped),
-        "false_accepts": [_finding(*pair) for pair in found.false_accepts],
-        "false_rejects": [_finding(*pair) for pair in found.false_rejects],
-    }
-
-
-def _finding(specimen: Specimen, verdict: Verdict) -> dict[str, Any]:
-    answer = verdict.sample.completion
-    return {"task": specimen.task, "name": specimen.name, "answer": answer, **_document(verdict)}
-
-
-def _show_audit(found: Audit, *, quiet: bool) -> None:
-    for title, pairs in (
-        ("false accept", found.false_accepts),
-        ("false reject", found.false_rejects),
-    ):
-        for specimen, verdict in pairs:
-            result = verdict.result
-            said = (
-                verdict.fault if result is None else f"reward {result.reward:g}, {result.details}"
-            )
-            click.echo(f"{title}: {specimen.task}, {specimen.name}: {printable(str(said))}")
-            lines = printable(verdict.sample.completion).rstrip().splitlines()
-            click.echo("\n".join(f"    {line}" for line in lines) + "\n")
-    if not quiet:
-        for task, why in found.skipped.items():
-            click.echo(f"skipped: {task}: {printable(why)}")
-        click.echo(
-            f"{found.judged} answers judged: {len(found.false_accepts)} false accepts, "
-            f"{len(found.false_rejects)} false rejects"
-        )
 
 
 def _fitting(samples: Sequence[Sample]) -> str:
@@ -290,6 +239,10 @@ def _samples(
             raise UserError(f"{file}: --language, --expected-output and --tests are for a source "
                             "file; in a samples file each line says so itself")  # fmt: skip
         return load_samples(file)
+    if language is not None and language_name(language) is None:
+        raise UserError(
+            f"--language {language}: unknown language.{did_you_mean(language, LANGUAGES)}"
+        )
     return [source_sample(file, language, _reference(expected_output, tests))]
 
 
@@ -304,64 +257,13 @@ def _reference(expected_output: str | None, tests: Path | None) -> Reference:
         cases = orjson.loads(text) if tests.suffix == ".json" else text
     except (OSError, UnicodeDecodeError, orjson.JSONDecodeError) as error:
         raise UserError(f"{tests}: cannot be read: {error}") from error
+    if not cases or (isinstance(cases, str) and not cases.strip()):
+        raise UserError(f"{tests}: holds no tests")
     prompt = {"prompt": "Write the program.", "tests": cases, "expected_output": expected_output}
-    return parse_prompt(prompt).reference
-
-
-def _document(verdict: Verdict) -> dict[str, Any]:
-    result = verdict.result
-    if result is None:
-        return {"id": verdict.sample.id, "fault": verdict.fault}
-    return {
-        "id": verdict.sample.id,
-        "success": result.success,
-        "reward": result.reward,
-        "details": result.details,
-        "error": result.error,
-        "metadata": dict(result.metadata),
-    }
-
-
-def _show_one(verdict: Verdict) -> None:
-    result = verdict.result
-    if result is None:
-        return
-    word = "passed" if result.success else "failed"
-    click.echo(f"{word}, reward {result.reward:g}: {printable(result.details)}")
-    for name, text in _facts(result):
-        click.echo(f"{name + ':':<11}{printable(text)}")
-    if result.error and result.error not in result.details:
-        click.echo("\n" + "\n".join(f"  {line}" for line in printable(result.error).splitlines()))
-
-
-def _facts(result: VerifyResult) -> list[tuple[str, str]]:
-    """Return what a person asks next about a verdict: name and value."""
-    data = result.metadata
-    facts = [("stage", data.get("stage")), ("toolchain", data.get("toolchain"))]
-    if "tests_total" in data:
-        facts.append(("tests", f"{data['tests_passed']} of {data['tests_total']} passed"))
-    facts += [
-        ("limits hit", ", ".join(data.get("limits", ())).replace("_", " ")),
-        ("not run", data.get("not_run")),
-        ("sandbox", data.get("backend")),
-        ("integrity", data.get("integrity")),
-    ]
-    return [(name, str(value)) for name, value in facts if value]
-
-
-def _show_many(verdicts: Sequence[Verdict]) -> None:
-    from halo_forge.commands._output import echo_grid
-    from halo_forge.report.grid import Grid
-
-    rows = []
-    for verdict in verdicts:
-        result = verdict.result
-        if result is None:
-            rows.append((verdict.sample.id, "fault", "", verdict.fault or ""))
-            continue
-        stage = str(result.metadata.get("stage", ""))
-        rows.append((verdict.sample.id, f"{result.reward:g}", stage, result.details))
-    echo_grid(Grid(("sample", "reward", "stage", "details"), tuple(rows), wide=True))
+    try:
+        return parse_prompt(prompt).reference
+    except ConfigError as error:
+        raise ConfigError([f"{tests}: {problem}" for problem in error.problems]) from error
 
 
 def _conclude(file: Path, verdicts: Sequence[Verdict]) -> None:

@@ -58,6 +58,7 @@ class BenchmarkConfig(Section):
             "verifier.require_sandbox",
             "verifier.ssh_key",
             "verifier.user",
+            "verifier.verdict_cache",
         }
     )
     """Settings that may change between attempts: they cannot change a sample or a verdict."""

@@ -131,6 +131,7 @@ class RaftConfig(Section):
             "verifier.require_sandbox",
             "verifier.ssh_key",
             "verifier.user",
+            "verifier.verdict_cache",
             "training.dataloader_num_workers",
             "training.dataloader_pin_memory",
         }

@@ -134,5 +134,8 @@ class VerifierSettings(Section):
     unsafe_no_sandbox: bool = False
     """Run model programs without isolation. Only for code you would run yourself."""
 
+    verdict_cache: str | None = None
+    """File in which verdicts are kept for later runs; within one run they are kept in memory."""
+
     options: dict[str, Any] = Field(default_factory=dict)
     """Further constructor arguments of the verifier."""

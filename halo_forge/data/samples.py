@@ -16,6 +16,8 @@ from halo_forge.utils.text import fenced, language_name
 __all__ = ["load_samples", "source_sample"]
 
 _SHOWN = 20
+_LARGEST = 64 << 20
+"""Characters of a source file: more than any program, and an end to what has none."""
 
 
 def load_samples(path: Path) -> list[Sample]:
@@ -55,12 +57,17 @@ def source_sample(path: Path, language: str | None, reference: Reference) -> Sam
         reference: What the program is judged by.
 
     Raises:
-        UserError: If the file cannot be read.
+        UserError: If the file cannot be read, or does not end.
     """
     try:
-        code = path.read_text(encoding="utf-8", errors="replace")
+        with path.open(encoding="utf-8", errors="replace") as file:
+            code = file.read(_LARGEST + 1)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(code) > _LARGEST:
+        raise UserError(
+            f"{path}: is no source file: it has more than {_LARGEST >> 20} Mi characters"
+        )
     known = language_name(language or path.suffix.removeprefix("."))
     # What the task was is not known; the file's name would only be taken for it.
     prompt = Prompt(path.name, (Message("user", "Write the program."),), reference, known)

@@ -12,12 +12,16 @@ from halo_forge.config.sections import VerifierSettings
 from halo_forge.core import registry
 from halo_forge.core.errors import UserError
 from halo_forge.rlvr.verifiers.base import Verifier
+from halo_forge.rlvr.verifiers.cache import VerdictCache
+from halo_forge.rlvr.verifiers.code import CodeVerifier
 from halo_forge.sandbox import open_sandbox
 
 __all__ = ["make_verifier"]
 
 _STAGES = "verifiers"
-_NOT_ARGUMENTS = frozenset({"type", "options", "unsafe_no_sandbox", "require_sandbox"})
+_NOT_ARGUMENTS = frozenset(
+    {"type", "options", "unsafe_no_sandbox", "require_sandbox", "verdict_cache"}
+)
 
 
 def make_verifier(settings: VerifierSettings, *, score_hidden: bool = False) -> Verifier:
@@ -44,6 +48,19 @@ def make_verifier(settings: VerifierSettings, *, score_hidden: bool = False) -> 
         arguments["sandbox"] = partial(
             open_sandbox, unsafe=settings.unsafe_no_sandbox, require=settings.require_sandbox
         )
+    missing = [
+        name
+        for name, one in parameters.items()
+        if one.default is one.empty
+        and one.kind is one.POSITIONAL_OR_KEYWORD
+        and name not in arguments
+    ]
+    if missing:
+        own = missing[0] in VerifierSettings.model_fields
+        raise UserError(
+            f"verifier {settings.type!r} needs {' and '.join(missing)}: set "
+            f"verifier.{'' if own else 'options.'}{missing[0]}"
+        )
     if score_hidden and "score_hidden" in parameters:
         arguments["score_hidden"] = True
     _refuse_gaps(settings.type, arguments, parameters)
@@ -51,6 +68,10 @@ def make_verifier(settings: VerifierSettings, *, score_hidden: bool = False) -> 
         verifier: Verifier = kind(**arguments)
     except (TypeError, ValueError) as error:
         raise UserError(f"verifier {settings.type!r}: {error}") from error
+    if settings.verdict_cache is not None:
+        if not isinstance(verifier, CodeVerifier):
+            raise UserError(f"verifier.verdict_cache: means nothing to verifier {settings.type!r}")
+        verifier.cache = VerdictCache(settings.verdict_cache)
     return verifier
 
 

@@ -105,9 +105,10 @@ def audit(
     """
     known = corpus() if specimens is None else specimens
     verdicts: dict[str, Verdict] = {}
-    for verdict in judge_all(verifier, [one.sample for one in known]):
-        verdicts[verdict.sample.id] = verdict
-        advance()
+    with verifier.afresh():
+        for verdict in judge_all(verifier, [one.sample for one in known]):
+            verdicts[verdict.sample.id] = verdict
+            advance()
     faults = {one.task: verdicts[one.sample.id].fault for one in reversed(known)}
     skipped = {task: fault for task, fault in faults.items() if fault is not None}
     pairs = [(one, verdicts[one.sample.id]) for one in known if one.task not in skipped]
@@ -173,11 +174,12 @@ def audit_tests(
     made = {prompt.id: _changed(prompt, changes, seed) for prompt in known}
     samples = [sample for prompt in known for sample in _trials(prompt, made[prompt.id])]
     results: dict[str, VerifyResult] = {}
-    for verdict in judge_all(verifier, samples):
-        if verdict.result is None:
-            raise VerifierFault(f"{verdict.sample.prompt.id}: {verdict.fault}")
-        results[verdict.sample.id] = verdict.result
-        advance()
+    with verifier.afresh():
+        for verdict in judge_all(verifier, samples):
+            if verdict.result is None:
+                raise VerifierFault(f"{verdict.sample.prompt.id}: {verdict.fault}")
+            results[verdict.sample.id] = verdict.result
+            advance()
     return [_tested(prompt, made[prompt.id], results) for prompt in known]
 
 
@@ -192,7 +194,7 @@ def _trials(prompt: Prompt, made: Sequence[Mutant]) -> Iterator[Sample]:
     tag = prompt.language or ""
     solution = prompt.reference.solution or ""
     for attempt in range(_ATTEMPTS):
-        # Under another name, or the verdict would be remembered instead of found again.
+        # Under another name, or one call would judge equal samples once.
         again = replace(prompt, id=f"{prompt.id} (attempt {attempt})")
         yield Sample(again, 0, fenced(solution, tag))
     for number, mutant in enumerate(made):

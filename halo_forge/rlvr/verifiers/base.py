@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
 from types import TracebackType
 from typing import Self
@@ -90,6 +91,10 @@ class Verifier(ABC):
         """Return the program in an answer, or ``""`` when there is none."""
         return extract_code(text)
 
+    def program(self, sample: Sample) -> str:
+        """Return the program of a sample as it is judged, or ``""`` when there is none."""
+        return self.extract_code(sample.completion)
+
     def start(self, prompts: Sequence[Prompt] = ()) -> None:
         """Check now, rather than at the first answer, that answers can be judged.
 
@@ -107,6 +112,10 @@ class Verifier(ABC):
         A run directory is not continued with another fingerprint. Call it after `start`.
         """
         return f"{type(self).__module__}.{type(self).__qualname__}"
+
+    def afresh(self) -> AbstractContextManager[None]:
+        """Return a context in which no verdict is remembered: each answer is judged anew."""
+        return nullcontext()
 
     def cleanup(self) -> None:
         """Free what the verifier holds; it may be used again afterwards."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 from halo_forge.core.types import Prompt, Sample, VerifyResult
 from halo_forge.rlvr.verifiers.base import Verifier
@@ -66,6 +67,11 @@ class ChainedVerifier(Verifier):
         return self.stages[0].extract_code(text)
 
     @override
+    def program(self, sample: Sample) -> str:
+        """Return the program as the first stage judges it."""
+        return self.stages[0].program(sample)
+
+    @override
     def start(self, prompts: Sequence[Prompt] = ()) -> None:
         """Start every stage."""
         for stage in self.stages:
@@ -76,6 +82,15 @@ class ChainedVerifier(Verifier):
         """Return the fingerprints of the stages and their weights."""
         stages = [stage.fingerprint() for stage in self.stages]
         return f"{super().fingerprint()}: {stages} {self._weights}"
+
+    @override
+    @contextmanager
+    def afresh(self) -> Iterator[None]:
+        """Let no stage remember verdicts while the context lasts."""
+        with ExitStack() as contexts:
+            for stage in self.stages:
+                contexts.enter_context(stage.afresh())
+            yield
 
     @override
     def cleanup(self) -> None:

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from halo_forge.core.errors import VerifierFault
 from halo_forge.core.types import Prompt, Sample, VerifyResult
 from halo_forge.rlvr.verifiers.base import RewardLevel, Verifier
+from halo_forge.rlvr.verifiers.cache import VerdictCache, is_settled
 from halo_forge.rlvr.verifiers.diagnostics import first_error
 from halo_forge.rlvr.verifiers.extract import MAX_ANSWER, best_block
 from halo_forge.rlvr.verifiers.languages import Language, find_language
 from halo_forge.rlvr.verifiers.substance import hollow
 from halo_forge.rlvr.verifiers.toolchain import Toolchain, driver_path
 from halo_forge.rlvr.verifiers.trials import Trial, limits_hit, trial_steps
+from halo_forge.rlvr.verifiers.verdict_key import code_of, tool_facts, verdict_key
 from halo_forge.rlvr.verifiers.workbench import Budget, SandboxOpener, Tool, Workbench
 from halo_forge.sandbox import JobResult, Outcome, Sandbox
 from halo_forge.utils.typing import override
 
 __all__ = ["CodeVerifier", "Plan", "Report"]
+
+_NO_SETTINGS = frozenset({"cache", "max_workers", "_bench"})
+"""Attributes of a verifier that change no verdict, or are looked at by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +123,10 @@ class CodeVerifier(Verifier):
         strict: Build with warnings on.
         max_workers: Answers judged at one time; one for each core when absent.
         sandbox: Sandbox to use, which stays open, or what opens one; the best there is when absent.
+
+    Attributes:
+        cache: Verdicts found before, in memory; another one may be put here, or ``None`` to judge
+            every answer afresh.
     """
 
     toolchains: ClassVar[tuple[Toolchain, ...]]
@@ -135,6 +145,7 @@ class CodeVerifier(Verifier):
         self._flags = None if flags is None else tuple(flags)
         self._strict = strict
         self._bench = Workbench(sandbox, self.max_workers, budget)
+        self.cache: VerdictCache | None = VerdictCache()
 
     @override
     def verify(self, code: str) -> VerifyResult:
@@ -161,6 +172,12 @@ class CodeVerifier(Verifier):
         return self._read(text, None, self._wanted(None))[1] or ""
 
     @override
+    def program(self, sample: Sample) -> str:
+        """Return the program of a sample, with what the prompt adds to it."""
+        wanted = self._wanted(sample.prompt)
+        return (self._read(sample.completion, sample.prompt, wanted)[1] or "") if wanted else ""
+
+    @override
     def start(self, prompts: Sequence[Prompt] = ()) -> None:
         """Open the sandbox and try the toolchains that answers to ``prompts`` may need."""
         named = {one for p in prompts if p.language is not None for one in self._asked(p)}
@@ -176,9 +193,21 @@ class CodeVerifier(Verifier):
         return f"{super().fingerprint()}: {tools}"
 
     @override
+    @contextmanager
+    def afresh(self) -> Iterator[None]:
+        """Neither use nor keep verdicts while the context lasts."""
+        kept, self.cache = self.cache, None
+        try:
+            yield
+        finally:
+            self.cache = kept
+
+    @override
     def cleanup(self) -> None:
-        """Close the sandbox, if it is an own one."""
+        """Close the sandbox, if it is an own one, and forget verdicts that are in no file."""
         self._bench.close()
+        if self.cache is not None:
+            self.cache.close()
 
     @abstractmethod
     def _plan(self, prompt: Prompt | None) -> Plan:
@@ -264,10 +293,38 @@ class CodeVerifier(Verifier):
         )
         if reason is not None:
             return report.verdict("substance", RewardLevel.FAILURE.value, reason)
-        result = self._carry_out(plan, tool, code.encode("utf-8", "replace"))
+        return self._remembered(plan, report)
+
+    def _remembered(self, plan: Plan, report: Report) -> VerifyResult:
+        """Return the verdict on a program, the one found before if there was one."""
+        cache = self.cache
+        key = None if cache is None else self._key(plan, report)
+        if cache is None or key is None:
+            return self._found(plan, report)[0]
+        known = cache.get(key)
+        if known is not None:
+            return known
+        verdict, result = self._found(plan, report)
+        if is_settled(verdict, (result.build, *result.runs)):
+            cache.put(key, verdict)
+        return verdict
+
+    def _found(self, plan: Plan, report: Report) -> tuple[VerifyResult, JobResult]:
+        """Build and run a program, and return the verdict with what it rests on."""
+        result = self._carry_out(plan, report.tool, report.code.encode("utf-8", "replace"))
         if result.build is not None and not result.build.ok:
-            return report.build_failure(result.build)
-        return self._grade(plan, result, report)
+            return report.build_failure(result.build), result
+        return self._grade(plan, result, report), result
+
+    def _key(self, plan: Plan, report: Report) -> str | None:
+        """Return the name of all that decides a verdict, or ``None`` if something has no name."""
+        own = {name: one for name, one in vars(self).items() if name not in _NO_SETTINGS}
+        try:
+            code, tool = code_of(type(self)), tool_facts(report.tool)
+        except (OSError, TypeError):
+            return None
+        settings = (own, self._bench.budget, self._bench.confinement)
+        return verdict_key(report.code, plan, settings, tool, code)
 
     def _carry_out(self, plan: Plan, tool: Tool, source: bytes) -> JobResult:
         """Build the program and run what is planned."""

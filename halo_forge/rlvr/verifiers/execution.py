@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -139,14 +140,19 @@ class ExecutionVerifier(CodeVerifier):
 
 
 def _as_case(case: TestCase | dict[str, Any]) -> TestCase:
-    if isinstance(case, TestCase):
-        return case
     try:
-        return TestCase(**case)
+        made = case if isinstance(case, TestCase) else TestCase(**case)
     except TypeError as error:
         raise UserError(
             f"a test needs 'input' and 'expected', and may have 'name' and 'timeout'; got {case!r}"
         ) from error
+    texts: tuple[object, ...] = (made.input, made.expected, made.name or "")
+    if not all(isinstance(text, str) for text in texts):
+        raise UserError(f"'input', 'expected' and 'name' of a test are text; got {case!r}")
+    seconds: object = made.timeout
+    if seconds is not None and not (isinstance(seconds, int | float) and 0 < seconds < math.inf):
+        raise UserError(f"'timeout' of a test is a positive number of CPU seconds; got {case!r}")
+    return made
 
 
 def _no_tests(prompt: Prompt | None) -> str:

@@ -90,7 +90,7 @@ def judge_trials(
     pairs = list(zip(trials, outcomes, strict=False))
     found = _matched(pairs, mode, bench)
     results = [
-        _result(trial, outcome, toolchain, match=match)
+        _result(trial, outcome, toolchain, match)
         for (trial, outcome), match in zip(pairs, found, strict=True)
     ]
     skipped = TrialResult("not_run", "not run after a test hit its time limit")
@@ -106,34 +106,38 @@ def limits_hit(outcomes: Sequence[Outcome | None]) -> list[str]:
 
 def _matched(
     pairs: Sequence[tuple[Trial, Outcome]], mode: MatchMode, bench: Workbench
-) -> list[bool]:
-    """Whether each output is the expected one; only asked of runs that ended well."""
+) -> list[str]:
+    """Return a `TrialResult.state` for each output, on the condition that its run ended well."""
     outputs = [outcome.stdout.decode("utf-8", "replace") for _, outcome in pairs]
     asked = [
         index
         for index, (trial, outcome) in enumerate(pairs)
         if outcome.ok and trial.expected is not None
     ]
-    found = [True] * len(pairs)
+    states = ["passed"] * len(pairs)
     if mode == "regex":
         searches = [(pairs[index][0].expected or "", outputs[index]) for index in asked]
         runs = bench.run(search_job(searches)).runs if searches else ()
         for index, run in zip(asked, runs, strict=True):
-            found[index] = run.ok
+            if not run.ok:
+                states[index] = str(run.status) if run.status in _LIMITS else "wrong_output"
     else:
         for index in asked:
-            found[index] = matches(mode, pairs[index][0].expected or "", outputs[index])
-    return found
+            if not matches(mode, pairs[index][0].expected or "", outputs[index]):
+                states[index] = "wrong_output"
+    return states
 
 
-def _result(trial: Trial, outcome: Outcome, toolchain: Toolchain, *, match: bool) -> TrialResult:
-    if outcome.ok and match:
-        return TrialResult("passed")
-    if outcome.ok:
+def _result(trial: Trial, outcome: Outcome, toolchain: Toolchain, match: str) -> TrialResult:
+    if not outcome.ok:
+        return TrialResult(str(outcome.status), _ending(outcome, toolchain))
+    if match == "passed":
+        return TrialResult(match)
+    if match == "wrong_output":
         printed = outcome.stdout.decode("utf-8", "replace").strip()
         expected = (trial.expected or "").strip()
-        return TrialResult("wrong_output", f"expected {quoted(expected)}, got {quoted(printed)}")
-    return TrialResult(str(outcome.status), _ending(outcome, toolchain))
+        return TrialResult(match, f"expected {quoted(expected)}, got {quoted(printed)}")
+    return TrialResult(match, f"searching the output hit the {match.replace('_', ' ')}")
 
 
 def _ending(outcome: Outcome, toolchain: Toolchain) -> str:

@@ -134,6 +134,12 @@ class Workbench:
         return self._sandbox().backend
 
     @property
+    def confinement(self) -> tuple[str, ...]:
+        """The sandbox's backend and how far each of its promises holds."""
+        sandbox = self._sandbox()
+        return (sandbox.backend, *(f"{one.name}={one.level}" for one in sandbox.guarantees()))
+
+    @property
     def tools(self) -> list[Tool]:
         """Toolchains tried so far, by name."""
         with self._lock:

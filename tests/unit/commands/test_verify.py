@@ -40,12 +40,14 @@ def test_a_source_file(sources, capsys) -> None:
     code, out, err = _run(capsys, sources / "sum.cpp")
     assert (code, err) == (0, "")
     assert out.startswith("passed, reward 0.7: ")
-    for word in ("stage:", "run", "toolchain:", "g++", "sandbox:", "integrity:"):
+    for word in ("stage:     run", "toolchain: g++", "sandbox:", "integrity:",
+                 "limits:    none hit", "program:   2 lines of C++"):  # fmt: skip
         assert word in out
     code, out, err = _run(capsys, sources / "broken.cpp")
     assert code == 1
     assert out.startswith("failed, reward 0: ")
     assert "error: " in out
+    assert "> 2 | int main() { int a; std::cin >> a >> b;" in out
     assert "broken.cpp: 1 of 1 failed" in err
 
 
@@ -124,6 +126,10 @@ def test_bad_arguments(sources, capsys) -> None:
         ((sources / "sum.cpp", "--tests", sources / "bad.json"), "bad.json: cannot be read"),
         ((sources / "samples.jsonl", "--language", "cpp"), "are for a source file"),
         ((sources / "sum.cpp", "--verifier", "gccc"), "Did you mean 'gcc'?"),
+        ((sources / "sum.cpp", "--verifier", "subprocess"), "set verifier.command"),
+        ((sources / "sum.cpp", "--language", "pyhton"), "Did you mean 'python'?"),
+        ((sources / "sum.cpp", "--run-timeout", "nan"), "--run-timeout"),
+        ((sources / "sum.cpp", "--verdict-cache", sources / "sum.cpp"), "cannot be used"),
         ((sources / "sum.cpp", "--timeout", "0"), "--timeout"),
     ):
         code, out, err = _run(capsys, *arguments)
@@ -136,6 +142,73 @@ def test_what_a_program_says_cannot_drive_the_terminal(sources, capsys) -> None:
     (sources / "evil.py").write_text("raise ValueError('\\x1b[2J gone')\n")
     _, out, _ = _run(capsys, sources / "evil.py")
     assert "\x1b" not in out
+
+
+SOURCES = {
+    "empty": (b"", "no Python program"),
+    "white space": (b" \n\t", "no Python program"),
+    "20 MB": (b"x = 1\n" * (3 << 20), "longer than 1024 KiB"),
+    "NUL": (b"print(1)\0", "null bytes"),
+    "invalid UTF-8": (b"print(1)\xff\xfe", "does not compile"),
+    "deep": (b"print(" + b"(" * 100_000 + b")" * 100_000 + b")", "does not compile"),
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_strange_source_is_a_verdict(tmp_path, capsys, name: str) -> None:
+    """Whatever a source file holds, there is a verdict, and no traceback."""
+    text, said = SOURCES[name]
+    (tmp_path / "x.py").write_bytes(text)
+    code, out, _ = _run(capsys, tmp_path / "x.py")
+    assert code == 1
+    assert out.startswith("failed, reward 0: ")
+    assert said in out
+
+
+TESTS = {
+    "t.json": (b"\xff\xfe", 2, "t.json: cannot be read"),
+    "none.json": (b"null", 2, "none.json: holds no tests"),
+    "empty.json": (b"[]", 2, "empty.json: holds no tests"),
+    "empty.py": (b" \n", 2, "empty.py: holds no tests"),
+    "zero.json": (b'[{"input": "", "expected": "", "timeout": 0}]', 2, "zero.json: 'tests[0].time"),
+    "half.json": (b'[{"input": "1"}]', 2, "half.json: 'tests[0].expected' is missing"),
+    "deep.json": (b"[" * 9999, 2, "deep.json: cannot be read"),
+    "broken.py": (b"def test(:", 3, "the tests of prompt 'add.py' cannot be run: SyntaxError"),
+    ".": (None, 2, "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", TESTS)
+def test_strange_tests(sources, capsys, name: str) -> None:
+    """Tests that cannot be read are the user's to mend; those that do not parse, a fault."""
+    text, expected, said = TESTS[name]
+    if text is not None:
+        (sources / name).write_bytes(text)
+    code, out, err = _run(capsys, sources / "add.py", "--tests", sources / name)
+    assert (code, out) == (expected, "")
+    assert said in err
+
+
+def test_a_file_without_an_end(capsys) -> None:
+    """A device that can be read for ever is refused instead."""
+    code, _, err = _run(capsys, "/dev/zero")
+    assert (code, "is no source file" in err) == (2, True)
+
+
+def test_verdicts_are_kept_in_a_file(sources, capsys, monkeypatch) -> None:
+    """With --verdict-cache a second call shows the same and runs nothing."""
+    from halo_forge.rlvr.verifiers.workbench import Workbench
+
+    monkeypatch.setenv("XDG_DATA_HOME", str(sources / "home"))
+    arguments = (sources / "add.py", "--tests", sources / "test_add.py", "--verdict-cache",
+                 sources / "verdicts", "--json")  # fmt: skip
+    first = _run(capsys, *arguments)
+    monkeypatch.setattr(Workbench, "build_and_run", None)
+    jobs = []
+    run = Workbench.run
+    monkeypatch.setattr(Workbench, "run", lambda self, job: jobs.append(job) or run(self, job))
+    assert _run(capsys, *arguments) == first
+    assert not any(b"def add" in job.files.get("main.py", b"") for job in jobs)
 
 
 NAIVE = """\
@@ -175,7 +248,9 @@ def test_audit_of_what_is_shipped(capsys) -> None:
     found = json.loads(capsys.readouterr().out)
     assert (code, found["false_accepts"], found["false_rejects"]) == (0, [], [])
     assert found["judged"] > 10
-    assert found["skipped"].keys() == {"add-python", "sum-python"}
+    assert found["skipped"].keys() == {
+        "add-python", "sum-csharp", "sum-go", "sum-python", "sum-rust",
+    }  # fmt: skip
 
 
 def test_audit_of_tests(tmp_path, capsys) -> None:

@@ -150,3 +150,15 @@ def test_required_guarantees_reach_the_sandbox() -> None:
         verifier.start()
     with make_verifier(VerifierSettings(type="gcc", require_sandbox=("files", "network"))) as one:
         one.start()
+
+
+def test_a_file_for_verdicts_reaches_every_stage(tmp_path, monkeypatch) -> None:
+    """The file is shared by the stages; a verifier that remembers nothing refuses it."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    stages = {"verifiers": [{"type": "python"}, {"type": "execution"}]}
+    fields = {"verdict_cache": str(tmp_path / "verdicts")}
+    with make_verifier(VerifierSettings(type="chained", options=stages, **fields)) as chain:
+        assert isinstance(chain, ChainedVerifier)
+        assert all(stage.cache._file is not None for stage in chain.stages)
+    with pytest.raises(UserError, match="verdict_cache: means nothing to verifier 'fake'"):
+        make_verifier(_settings(**fields))

@@ -117,6 +117,7 @@ def test_toolchain_is_tried_once() -> None:
     """The self-check is paid by the first answer only."""
     sandbox = Scripted(working)
     verifier = GCCVerifier(sandbox=sandbox)
+    verifier.cache = None
     verifier.verify(CODE)
     first = len(sandbox.jobs)
     verifier.verify(CODE)
