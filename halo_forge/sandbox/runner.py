@@ -187,6 +187,9 @@ def run_step(
     report = talk.report
     if report is None:
         raise Trouble("a run ended without a report")
+    if report.reason == "starved" and not talk.overflow:
+        got = f"a run got {report.cpu:.1f} s of a core in {report.wall:.0f} s"
+        raise Trouble(f"the machine is too busy: {got}")
     stderr = talk.stderr + _explain(step, report)
     status = judge(report, step.limits, overflow=talk.overflow, oom=cell.out_of_memory())
     return Outcome(

@@ -39,7 +39,10 @@ __all__ = [
 ]
 
 STARVATION_FACTOR = 8
-"""How many times its wall-clock limit a run may take while the machine does not let it run."""
+"""How many times its wall-clock limit a run may take while the machine does not let it run.
+
+After that nothing can be said of the program.
+"""
 
 _GROUP_PATIENCE = 2.0
 _USER_PATIENCE = 20.0
@@ -56,7 +59,8 @@ class Report:
     Attributes:
         code: Exit code of the program, when it exited.
         signal: Signal that ended it, when one did.
-        reason: ``ended``, ``timeout``, or ``stopped`` (told to stop).
+        reason: ``ended``, ``timeout``, ``starved`` (the machine hardly let it run), or
+            ``stopped`` (told to stop).
         cpu: CPU seconds of all processes of the run.
         wall: Seconds from fork to end.
         rss: Largest resident size in bytes.
@@ -174,6 +178,8 @@ def _await(
             deadline = started + _time_allowed(program, limits)
             if now >= deadline:
                 return None, "timeout"
+            if now >= started + limits.wall_seconds * STARVATION_FACTOR:
+                return None, "starved"
             deadline = min(deadline, now + _LOOK_AGAIN)
         events = dict(poller.poll(min(deadline - now, 3600.0) * 1000 + 1))
         if link.fileno() in events:
@@ -198,8 +204,7 @@ def _time_allowed(program: int, limits: Limits) -> float:
     spent = usage.ru_utime + usage.ru_stime + sum(map(_cpu_time, everyone))
     if spent >= limits.cpu:
         return wall
-    starved = max(map(_run_delay, everyone), default=0.0)
-    return min(wall + starved, wall * STARVATION_FACTOR)
+    return wall + max(map(_run_delay, everyone), default=0.0)
 
 
 def _cpu_time(process: str) -> float:

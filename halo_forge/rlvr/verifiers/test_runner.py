@@ -12,7 +12,7 @@ import re
 import textwrap
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,6 +23,7 @@ from halo_forge.rlvr.verifiers.base import RewardLevel
 from halo_forge.rlvr.verifiers.code import CodeVerifier, Plan, Report
 from halo_forge.rlvr.verifiers.diagnostics import shown
 from halo_forge.rlvr.verifiers.exam.archive import ARCHIVE, exam
+from halo_forge.rlvr.verifiers.extract import MAX_ANSWER
 from halo_forge.rlvr.verifiers.languages import Language
 from halo_forge.rlvr.verifiers.lexical import bare_code, defines
 from halo_forge.rlvr.verifiers.toolchain import Toolchain
@@ -70,7 +71,7 @@ class _ExamPlan(Plan):
     """
 
     tests: str = ""
-    who: str = ""
+    who: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +310,7 @@ class HumanEvalVerifier(UnittestVerifier):
     ) -> tuple[Language, str | None]:
         language, code = super()._read(text, prompt, wanted)
         entry = prompt.reference.entry_point if prompt is not None else None
-        if prompt is None or entry is None:
+        if prompt is None or entry is None or len(text) > MAX_ANSWER:
             return language, code
         return language, _completed(
             code if code is not None else text, prompt.text, entry, language

@@ -40,7 +40,10 @@ def settle_style(exam: Exam) -> str:
     if style == "check" and not exam.entry_point:
         raise ValueError("tests of the form check(candidate) need an entry_point")
     if style == "pytest":
-        importlib.import_module("pytest")
+        try:
+            importlib.import_module("pytest")
+        except ImportError:
+            raise ImportError("they need pytest: pip install 'halo-forge[pytest]'") from None
     return style
 
 
