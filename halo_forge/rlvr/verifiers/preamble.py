@@ -120,6 +120,6 @@ def precompiled(
         key=content_id([driver, version, [*argv, *flags], list(headers)]),
         files={_HEADER: text.encode("ascii")},
         build=Step((*argv, *flags), limits=_LIMITS),
-        names=(f"{_HEADER}.gch",),
+        names=(f"{_HEADER}.gch", _HEADER),  # should GCC refuse the one, it reads the other
         flags=("-include", "{kept}/" + _HEADER),
     )

@@ -178,6 +178,18 @@ def test_the_header_is_really_used(sandbox) -> None:
 
 
 @pytest.mark.toolchain("g++")
+def test_a_header_that_is_refused_changes_nothing(sandbox) -> None:
+    """GCC takes no header that was made with other flags; the program compiles all the same."""
+    tool = TOOLCHAINS["g++"]
+    kept = precompiled(("cstdio",), tool, "/usr/bin/g++", "refused", ("-O1", "-fno-exceptions"))
+    build = Step((*tool.build_argv("/usr/bin/g++", ("-O1",)), "-Winvalid-pch"))
+    source = b'#include <cstdio>\nint main() { std::puts("3"); }\n'
+    said = sandbox.run(Job({"main.cpp": source}, build, kept=kept)).build
+    assert said.ok
+    assert (b"preamble.h.gch" in said.stderr) == (sandbox.backend == "namespaces")
+
+
+@pytest.mark.toolchain("g++")
 def test_a_linker_that_does_not_work_is_not_taken(sandbox) -> None:
     """The fastest linker is tried like everything else; one that fails is left alone."""
     bench = workbench.Workbench(sandbox, 1, workbench.Budget(30, 5, 512))
