@@ -10,12 +10,13 @@ import os
 import resource
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from halo_forge.utils.kernel_facts import available_cores
+from halo_forge.utils.typing import override
 
 __all__ = ["Measured", "Spread", "cpu_seconds", "interleave", "ratio"]
 
@@ -41,6 +42,7 @@ class Spread:
         """Return it in another unit."""
         return Spread(self.median * factor, self.least * factor, self.most * factor)
 
+    @override
     def __format__(self, how: str) -> str:
         """Show it as ``median (least to most)``, each number formatted like ``how``."""
         return f"{self.median:{how}} ({self.least:{how}} to {self.most:{how}})"
@@ -71,6 +73,12 @@ class Measured(Generic[_T]):
     def after(self, rounds: int) -> Measured[_T]:
         """Return it without its first rounds."""
         return Measured(self.cpu[rounds:], self.wall[rounds:], self.results[rounds:])
+
+    @classmethod
+    def together(cls, parts: Iterable[Measured[_T]]) -> Measured[_T]:
+        """Return the sum of several, round by round, without what they returned."""
+        cpu, wall = zip(*((one.cpu, one.wall) for one in parts), strict=True)
+        return cls([*map(sum, zip(*cpu, strict=True))], [*map(sum, zip(*wall, strict=True))])
 
     def bound(self) -> Spread:
         """Return the least wall-clock time there can be (CPU seconds / cores) over the real one."""
@@ -124,14 +132,14 @@ def _settled_cpu() -> float:
 
 def _descendants(process: int) -> Iterator[int]:
     """Yield the living and the unburied dead below ``process``; see proc_pid_stat(5)."""
-    for task in Path(f"/proc/{process}/task").iterdir():
-        try:
-            children = (task / "children").read_text().split()
-        except OSError:
-            continue
-        for child in map(int, children):
-            yield child
-            yield from _descendants(child)
+    try:
+        tasks = [*Path(f"/proc/{process}/task").iterdir()]
+        children = [child for task in tasks for child in (task / "children").read_text().split()]
+    except OSError:  # it has just ended
+        return
+    for child in map(int, children):
+        yield child
+        yield from _descendants(child)
 
 
 def _with_ended_children(process: int) -> float:

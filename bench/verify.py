@@ -65,12 +65,20 @@ def _confining(sandbox: Sandbox, rounds: int) -> float:
     programs = [task.references["cpp"] for task in tasks()][:: len(tasks()) // _TRUSTED]
     codes = [program.encode() for program in programs]
     with tempfile.TemporaryDirectory() as folder:
-        ways = {
-            "bare": lambda: [_bare(code, Path(folder)) for code in codes],
-            "confined": lambda: [_confined(code, sandbox) for code in codes],
-        }
-        measured = interleave(ways, rounds)
-    bare, confined = measured.values()
+        # Program by program, so that a busy moment of the machine falls on both.
+        one_by_one = [
+            interleave(
+                {
+                    "bare": partial(_bare, code, Path(folder)),
+                    "confined": partial(_confined, code, sandbox),
+                },
+                rounds,
+            )
+            for code in codes
+        ]
+    bare, confined = (
+        Measured.together(each[name] for each in one_by_one) for name in ("bare", "confined")
+    )
     each = Spread.of(bare.cpu).scaled(1000 / len(codes))
     print(
         f"{len(codes)} reference solutions: {each:.1f} ms CPU for plain g++, "

@@ -19,7 +19,7 @@ from halo_forge.sandbox import Kept, Limits, Step
 __all__ = ["Preambles", "exact_preamble", "precompiled"]
 
 _T = TypeVar("_T")
-_FIRST, _MORE = 4, 16
+_FIRST, _MORE = 4, 32
 _LONGEST = 16
 _REMEMBERED = 4096
 _LIMITS = Limits(cpu=60, memory=2 << 30, file_size=256 << 20, disk=256 << 20)
