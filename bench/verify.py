@@ -1,192 +1,147 @@
 """What does a verdict on a C++ answer cost, beside a plain compiler call for each?
 
-    python bench/verify.py --samples RUN/cycle_1_verified.jsonl --prompts RUN/prompts.jsonl
-        [--limit 120] [--rounds 3]
+    python bench/verify.py --answers RESULTS [--answers MORE] [--prompts builtin:cpp/all]
+        [--rates 0.3 0.65] [--number 100] [--rounds 4] [--seed 0]
 
-Judges real answers of a model by tests, two ways in turn: our `execution` verifier, and a pool of
-threads that has plain ``g++ -O2`` build each answer and runs it on each test. Since an answer never
-runs unconfined, the plain way too uses the sandbox; what an empty job costs there is printed, to be
-taken off. Prints CPU milliseconds an answer beside those of the programs, which are the same, their
-ratio by round, how busy the cores were, and every answer on which the two disagree.
+RESULTS is the folder of `halo-forge benchmark run` or of a training run, or a file of verified
+answers. Of those that reach the compiler, as many are drawn as give each compile rate. They are
+judged two ways in turn: by our `gcc` verifier, compile only, and by a pool of threads that calls
+plain ``g++ -O2 -std=c++17 main.cpp`` for each. Hostile source is never compiled unconfined, so the
+plain way uses the sandbox too; what that costs is measured on the reference solutions of the
+built-in tasks, which we trust, and taken off. The first round of ours is cold: the headers are
+still to be precompiled. Prints for each rate CPU and wall milliseconds an answer, the ratio by
+round, the share of the machine's bound (CPU seconds / cores) and the answers on which the two
+disagree.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import resource
-import statistics
-import threading
-import time
-from collections.abc import Callable
+import subprocess
+import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
+import answers
+from measure import Measured, Spread, interleave, ratio
+
 from halo_forge.core.types import Sample
-from halo_forge.data.prompts import load_prompts
-from halo_forge.rlvr.verifiers import ExecutionVerifier
+from halo_forge.data.builtin import tasks
+from halo_forge.rlvr.verifiers import GCCVerifier
 from halo_forge.rlvr.verifiers.batch import judge_all
-from halo_forge.rlvr.verifiers.extract import extract_code
-from halo_forge.rlvr.verifiers.matching import matches
-from halo_forge.sandbox import (
-    Guarantee,
-    Job,
-    JobResult,
-    Limits,
-    Sandbox,
-    Status,
-    Step,
-    open_sandbox,
-)
+from halo_forge.sandbox import Job, Limits, Sandbox, Step, open_sandbox
 from halo_forge.utils.kernel_facts import available_cores
 
 __all__ = ["main"]
+
+_PLAIN = ("g++", "-O2", "-std=c++17", "-w", "main.cpp")
+_LIMITS = Limits(cpu=30, memory=2 << 30, file_size=64 << 20, disk=64 << 20)
+_TRUSTED = 16
 
 
 def main() -> None:
     """Judge the answers in turns and print what it cost."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", type=Path, required=True)
-    parser.add_argument("--prompts", type=Path, required=True)
-    parser.add_argument("--limit", type=int, default=120)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--answers", type=Path, action="append", required=True)
+    parser.add_argument("--prompts", default="builtin:cpp/all")
+    parser.add_argument("--rates", type=float, nargs="+", default=[0.3, 0.65])
+    parser.add_argument("--number", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    prompts = {prompt.id: prompt for prompt in load_prompts(options.prompts)}
-    rows = [json.loads(line) for line in options.samples.read_text("utf-8").splitlines()]
-    samples = [
-        Sample(prompts[row["prompt_id"]], row["index"], row["completion"])
-        for row in rows[: options.limit]
-    ]
-    with open_sandbox() as opened:
-        sandbox = Counting(opened)
-        verifier = ExecutionVerifier(sandbox=sandbox)
-        verifier.start([sample.prompt for sample in samples])
-        codes = [extract_code(one.completion, one.prompt.language) for one in samples]
-        ways = {
-            "ours": lambda: _ours(verifier, samples),
-            "plain g++ -O2": lambda: _plain(sandbox, samples, codes),
-        }
-        _compare(ways, sandbox, samples, options.rounds)
-        print(f"an empty job: {1000 * _empty_job(sandbox):.1f} ms CPU")
+    real = answers.load(options.answers, options.prompts)
+    print(f"{len(real)} different answers, {sum(one.reached for one in real)} reach the compiler")
+    with open_sandbox(background=False) as sandbox:
+        confining = _confining(sandbox, options.rounds)
+    for rate in options.rates:
+        samples = answers.with_rate(real, rate, options.number, options.seed)
+        _compare(samples, options.rounds, confining)
 
 
-class Counting(Sandbox):
-    """A sandbox that adds up what programs used, apart from what compilers did."""
-
-    def __init__(self, inner: Sandbox) -> None:
-        self._inner = inner
-        self._lock = threading.Lock()
-        self.backend = inner.backend
-        self.programs = 0.0
-
-    def run(self, job: Job) -> JobResult:
-        """Run a job and count."""
-        result = self._inner.run(job)
-        with self._lock:
-            self.programs += sum(run.cpu for run in result.runs)
-        return result
-
-    def guarantees(self) -> tuple[Guarantee, ...]:
-        """Return those of the sandbox behind."""
-        return self._inner.guarantees()
-
-    def close(self) -> None:
-        """Leave the sandbox behind open."""
-
-
-def _compare(
-    ways: dict[str, Callable[[], list[float]]],
-    sandbox: Counting,
-    samples: list[Sample],
-    rounds: int,
-) -> None:
-    """Run the ways in turn and print CPU without that of the programs, which is the same."""
-    cpu: dict[str, list[float]] = {name: [] for name in ways}
-    wall: dict[str, list[float]] = {name: [] for name in ways}
-    busy: dict[str, list[float]] = {name: [] for name in ways}
-    rewards: dict[str, list[float]] = {}
-    for number in range(rounds):
-        for name in list(ways)[:: 1 if number % 2 else -1]:
-            started, used, programs = time.perf_counter(), _cpu(), sandbox.programs
-            rewards[name] = ways[name]()
-            ran = sandbox.programs - programs
-            cpu[name].append(_cpu() - used - ran)
-            wall[name].append(time.perf_counter() - started)
-            busy[name].append((_cpu() - used) / wall[name][-1] / available_cores())
-            print(f"{name}: programs {1000 * ran / len(samples):.1f} ms CPU an answer")
-    ours, plain = ways
-    compiled = sum(reward >= 0.5 for reward in rewards[ours]) / len(samples)
-    print(f"{len(samples)} answers, {compiled:.0%} compile; {rounds} rounds")
-    for name in ways:
-        each = [1000 * value / len(samples) for value in cpu[name]]
-        print(
-            f"{name:>14}: {statistics.median(each):6.1f} ms CPU an answer beside that "
-            f"(rounds {', '.join(f'{one:.1f}' for one in each)}), "
-            f"{statistics.median(busy[name]):.0%} of the cores"
-        )
-    ratios = [p / o for p, o in zip(cpu[plain], cpu[ours], strict=True)]
-    print(f"ratio of CPU: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
-    for sample, mine, other in zip(samples, rewards[ours], rewards[plain], strict=True):
-        if mine != other:
-            print(f"{sample.id}: ours {mine:g}, plain {other:g}")
-
-
-def _cpu() -> float:
-    """Return CPU seconds of this process, of its ended children, and of our sandbox's workers."""
-    own = sum(
-        usage.ru_utime + usage.ru_stime
-        for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+def _confining(sandbox: Sandbox, rounds: int) -> float:
+    """Print what the sandbox adds to a compiler call; return it in CPU seconds."""
+    programs = [task.references["cpp"] for task in tasks()][:: len(tasks()) // _TRUSTED]
+    codes = [program.encode() for program in programs]
+    with tempfile.TemporaryDirectory() as folder:
+        # Program by program, so that a busy moment of the machine falls on both.
+        one_by_one = [
+            interleave(
+                {
+                    "bare": partial(_bare, code, Path(folder)),
+                    "confined": partial(_confined, code, sandbox),
+                },
+                rounds,
+            )
+            for code in codes
+        ]
+    bare, confined = (
+        Measured.together(each[name] for each in one_by_one) for name in ("bare", "confined")
     )
-    return own + _descendants(os.getpid())
+    each = Spread.of(bare.cpu).scaled(1000 / len(codes))
+    print(
+        f"{len(codes)} reference solutions: {each:.1f} ms CPU for plain g++, "
+        f"{ratio(confined, bare):.3f} times that in the {sandbox.backend} sandbox"
+    )
+    return (Spread.of(confined.cpu).median - Spread.of(bare.cpu).median) / len(codes)
 
 
-def _descendants(process: int) -> float:
-    """Return CPU seconds of the living descendants and of the children they have waited for."""
-    total = 0.0
-    for task in Path(f"/proc/{process}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
-            total += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-            total += _descendants(int(child))
-    return total
+def _bare(code: bytes, folder: Path) -> bool:
+    (folder / "main.cpp").write_bytes(code)
+    return subprocess.run(_PLAIN, cwd=folder, capture_output=True, check=False).returncode == 0
 
 
-def _ours(verifier: ExecutionVerifier, samples: list[Sample]) -> list[float]:
-    rewards = {v.sample.id: v.result.reward for v in judge_all(verifier, samples) if v.result}
-    return [rewards[sample.id] for sample in samples]
+def _confined(code: bytes, sandbox: Sandbox) -> bool:
+    built = sandbox.run(Job({"main.cpp": code}, Step(_PLAIN, limits=_LIMITS))).build
+    return built is not None and built.ok
 
 
-def _plain(sandbox: Sandbox, samples: list[Sample], codes: list[str]) -> list[float]:
-    limits = Limits(cpu=30, memory=2 << 30, file_size=64 << 20, disk=64 << 20)
-    argv = ("g++", "-std=c++17", "-O2", "-w", "main.cpp", "-o", "program")
+def _compare(samples: list[Sample], rounds: int, confining: float) -> None:
+    """Judge the same answers both ways, in a sandbox where nothing is precompiled yet."""
+    with open_sandbox(background=False) as sandbox, GCCVerifier(sandbox=sandbox) as verifier:
+        verifier.start([sample.prompt for sample in samples])
+        codes = [_program(verifier, sample) for sample in samples]
+        ours, plain = interleave(
+            {
+                "ours": partial(_ours, verifier, samples),
+                "plain": partial(_pooled, sandbox, codes),
+            },
+            rounds,
+        ).values()
+    compiled = sum(plain.results[0]) / len(samples)
+    print(f"\n{len(samples)} answers, {compiled:.0%} compile by plain g++; {rounds} rounds")
+    for name, one in (
+        ("ours, cold", Measured(ours.cpu[:1], ours.wall[:1], ours.results[:1])),
+        ("ours", ours.after(1)),
+        ("plain g++ -O2", plain),
+    ):
+        cpu, wall = (Spread.of(of).scaled(1000 / len(samples)) for of in (one.cpu, one.wall))
+        costs = f"{cpu:.1f} ms CPU an answer, {wall:.1f} ms wall"
+        print(f"{name:>14}: {costs}, {one.bound():.0%} of the bound")
+    less = confining * len(samples)
+    warm, all_warm = ours.after(1), plain.after(1)
+    print(f"ratio of CPU: {ratio(all_warm, warm, less=less):.2f} against plain g++ unconfined")
+    print(f"              {ratio(all_warm, warm):.2f} against plain g++ in the sandbox")
+    print(f"cold:         {(plain.cpu[0] - less) / ours.cpu[0]:.2f} against plain g++ unconfined")
+    for sample, mine, other in zip(samples, ours.results[-1], plain.results[-1], strict=True):
+        if mine != other:
+            print(f"disagree on {sample.id}: ours {mine}, plain {other}")
 
-    def judge(number: int) -> float:
-        if not codes[number].strip():
-            return 0.0
-        tests = samples[number].prompt.reference.tests
-        runs = tuple(Step(("./program",), test.input.encode()) for test in tests)
-        files = {"main.cpp": codes[number].encode("utf-8", "replace")}
-        late = frozenset({Status.TIMEOUT, Status.CPU_LIMIT})
-        result = sandbox.run(Job(files, Step(argv, limits=limits), runs, stop_on=late))
-        if result.build is None or not result.build.ok:
-            return 0.0
-        passed = sum(
-            run.ok and matches("exact", test.expected, run.stdout.decode("utf-8", "replace"))
-            for run, test in zip(result.runs, tests, strict=False)
-        )
-        return 0.5 + 0.5 * passed / len(tests)
 
+def _program(verifier: GCCVerifier, sample: Sample) -> bytes:
+    _, _, code = verifier.identity(sample)
+    return code.encode("utf-8", "replace")
+
+
+def _ours(verifier: GCCVerifier, samples: Sequence[Sample]) -> list[bool]:
+    found = {v.sample.id: v.result.success for v in judge_all(verifier, samples) if v.result}
+    return [found[sample.id] for sample in samples]
+
+
+def _pooled(sandbox: Sandbox, codes: list[bytes]) -> list[bool]:
     with ThreadPoolExecutor(available_cores()) as pool:
-        return list(pool.map(judge, range(len(samples))))
-
-
-def _empty_job(sandbox: Sandbox, times: int = 200) -> float:
-    """Return the CPU seconds of a job that builds nothing and runs nothing."""
-    used = _cpu()
-    for _ in range(times):
-        sandbox.run(Job(runs=(Step(("/bin/true",)),)))
-    return (_cpu() - used) / times
+        return list(pool.map(lambda code: _confined(code, sandbox), codes))
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ class CellSettings:
         paths: Directories and files that are visible, read-only, inside.
         python: Interpreter for helpers that run inside.
         scratch: Directory on the host that the client removes at the end.
+        shelf_room: Bytes that all workers together may keep there for builds.
     """
 
     index: int
@@ -46,6 +47,7 @@ class CellSettings:
     paths: list[str]
     python: str
     scratch: str
+    shelf_room: int
 
 
 @dataclass(frozen=True, slots=True)

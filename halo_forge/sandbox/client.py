@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import queue
+import secrets
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO
 
@@ -20,8 +22,10 @@ from halo_forge.sandbox import wire
 from halo_forge.sandbox.base import Sandbox
 from halo_forge.sandbox.cell import CellSettings
 from halo_forge.sandbox.paths import python_executable, visible_paths
-from halo_forge.sandbox.policy import ENVIRONMENT, Guarantee, Job, JobResult
+from halo_forge.sandbox.policy import ENVIRONMENT, Guarantee, Job, JobResult, Kept
+from halo_forge.sandbox.scratch import erase
 from halo_forge.sandbox.supervisor import STARVATION_FACTOR
+from halo_forge.utils.kernel_facts import memory_limits
 from halo_forge.utils.typing import override
 
 __all__ = ["BrokerSandbox"]
@@ -34,6 +38,8 @@ _ATTEMPTS = 2
 _NICENESS = 10
 _ENVIRONMENT = {"PYTHONHASHSEED": ENVIRONMENT["PYTHONHASHSEED"]}
 """Of the broker, whose forks may run programs: the order of a printed set is a verdict."""
+_SHELF_MOST = 1 << 30
+_SHELF_OF_MEMORY, _SHELF_OF_DISK = 16, 4
 
 
 class _WorkerLost(Exception):
@@ -184,6 +190,8 @@ class BrokerSandbox(Sandbox):
         self._lock = threading.Lock()
         self._closed = False
         self._scratch = tempfile.mkdtemp(prefix="halo-forge-")
+        self._shelf_room = _shelf_room(self._scratch)
+        self._secret = secrets.token_bytes(16)
         self._broker = _Broker(self._scratch, background=background)
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
         first, *others = [_Worker(index) for index in range(workers)]
@@ -215,11 +223,18 @@ class BrokerSandbox(Sandbox):
     def run(self, job: Job) -> JobResult:
         """Run ``job`` on the next free worker; see `Sandbox.run`."""
         self._check_usable()
+        if job.kept is not None:
+            job = replace(job, kept=self._hidden(job.kept))
         worker = self._idle.get()
         try:
             return self._run_on(worker, job)
         finally:
             self._idle.put(worker)
+
+    def _hidden(self, kept: Kept) -> Kept:
+        """Give what is kept a name that a program cannot guess, and so not find out about."""
+        name = hashlib.blake2b(kept.key.encode(), key=self._secret, digest_size=16)
+        return replace(kept, key=name.hexdigest())
 
     def _run_on(self, worker: _Worker, job: Job) -> JobResult:
         reasons: list[str] = []
@@ -251,6 +266,7 @@ class BrokerSandbox(Sandbox):
             paths=list(visible_paths()),
             python=python_executable(),
             scratch=self._scratch,
+            shelf_room=self._shelf_room,
         )
         try:
             worker.greet(self._open_channel(settings))
@@ -278,7 +294,7 @@ class BrokerSandbox(Sandbox):
             self._closed = True
             self._broker.close()
         self._drop_idle_workers()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        erase(Path(self._scratch))
 
     def _drop_idle_workers(self) -> None:
         """Close the channels that no thread is listening on; the others see their worker die."""
@@ -289,3 +305,14 @@ class BrokerSandbox(Sandbox):
         for worker in idle:
             worker.drop()
             self._idle.put(worker)
+
+
+def _shelf_room(place: str) -> int:
+    """Return the bytes that may be kept at ``place``: a part of the memory and of the free disk.
+
+    What is kept is read again and again, so it is in memory, on a disk or not.
+    """
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    memory = min([memory, *(limit for _, limit in memory_limits())])
+    free = shutil.disk_usage(place).free
+    return min(_SHELF_MOST, memory // _SHELF_OF_MEMORY, free // _SHELF_OF_DISK)

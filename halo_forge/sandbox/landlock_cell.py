@@ -23,9 +23,8 @@ from halo_forge.sandbox.directory import DirectoryCell
 from halo_forge.sandbox.identity import may_change_user, private_user
 from halo_forge.sandbox.landlock import Access
 from halo_forge.sandbox.policy import Guarantee, Job, Level, Step, Warm
-from halo_forge.sandbox.rootfs import SHELF_ROOM
 from halo_forge.sandbox.seccomp import build_filter
-from halo_forge.sandbox.shelf import Shelf
+from halo_forge.sandbox.shelf import SHOWN, Shelf, make_folder
 from halo_forge.sandbox.supervisor import complaining, kill_fenced, kill_user, supervise
 from halo_forge.sandbox.worker import Restraint
 from halo_forge.utils.typing import override
@@ -55,15 +54,15 @@ class LandlockCell(DirectoryCell):
         """Enter the confinement; see `Cell.open`."""
         self._refuse_weak_kernels()
         self._base.mkdir(mode=0o700)
-        shelf = self._base / "kept"
-        shelf.mkdir(mode=0o755)
-        self.shelf = Shelf(shelf, SHELF_ROOM)
+        shelf = Path(self._settings.scratch, "shelf")
+        make_folder(shelf)
+        self.shelf = Shelf(shelf, str(shelf / SHOWN), self._settings.shelf_room)
         if self._user is not None:
             Path(self._settings.scratch).chmod(0o711)
             os.chown(self._base, 0, self._user)
             self._base.chmod(0o710)
         paths = [path for path in self._settings.paths if os.access(path, os.R_OK)]
-        self._shown = [(_look_at(path), Access.READ) for path in (*paths, str(shelf))]
+        self._shown = [(_look_at(path), Access.READ) for path in (*paths, str(shelf / SHOWN))]
         self._shown += [(_look_at(path), Access.READ_FILE | Access.WRITE_FILE) for path in _DEVICES]
         if self._user is None:
             self._neighbours = count_processes() - _all_threads()

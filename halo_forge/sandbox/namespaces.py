@@ -27,14 +27,13 @@ from halo_forge.sandbox.nursery import Nursery
 from halo_forge.sandbox.policy import BOX, Guarantee, Job, Level, Step, Warm
 from halo_forge.sandbox.rootfs import (
     KEPT,
-    SHELF_ROOM,
     enter_root,
     mount_box,
     mount_private_places,
 )
 from halo_forge.sandbox.scratch import place_files
 from halo_forge.sandbox.seccomp import build_filter
-from halo_forge.sandbox.shelf import Shelf
+from halo_forge.sandbox.shelf import SHOWN, Shelf, make_folder
 from halo_forge.sandbox.slot import serve
 from halo_forge.sandbox.supervisor import complaining, kill_namespace, supervise
 from halo_forge.sandbox.worker import Program, Restraint
@@ -52,6 +51,7 @@ _SHARED_NO_MORE = (
 _COMPANIONS_IN_USER_NAMESPACE = 3  # launcher, worker and supervisor count as the same user
 _PROCESS_COUNT_PER_NAMESPACE = (5, 14)
 _BOX_SLACK = 1 << 20
+_OWN_SHELVES = 8  # as if there were so many workers
 
 
 def enter_namespaces(settings: CellSettings, channel: socket.socket, lifeline: int) -> None:
@@ -95,15 +95,29 @@ class NamespaceCell(Cell):
         self._home_pid_namespace = -1
         self._nursery: Nursery | None = None
         self._disk = 0
+        self._shelf = Path(settings.scratch, "shelf")
+        self._room = settings.shelf_room
 
     def unshare(self) -> None:
         """Leave the host's namespaces; children of this process will be in the new ones."""
+        self._make_shelf()
         if not self._privileged:
             shed_root(private_user(self._settings.index))
             user, group = os.geteuid(), os.getegid()
             kernel.unshare(kernel.CLONE_NEWUSER)
             map_users(user, group)
         kernel.unshare(_SHARED_NO_MORE)
+
+    def _make_shelf(self) -> None:
+        """Make the shelf of all workers, or one of its own for a worker with a user of its own."""
+        user = private_user(self._settings.index)
+        if self._privileged or os.geteuid() != 0 or user is None:
+            make_folder(self._shelf)
+            return
+        self._shelf = self._shelf.with_name(f"shelf-{self._settings.index}")
+        self._room //= _OWN_SHELVES
+        self._shelf.parent.chmod(0o711)
+        make_folder(self._shelf, user)
 
     def close_group(self) -> None:
         """Remove the memory group from the host."""
@@ -117,14 +131,14 @@ class NamespaceCell(Cell):
             raise Trouble(self.refusal)
         socket.sethostname("sandbox")
         self._home_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY)
+        self.shelf = Shelf(self._shelf, KEPT, self._room)
         kernel.unshare(kernel.CLONE_NEWNS)  # not before: the launcher keeps the host's files
-        has_proc = enter_root(self._settings.paths)
-        self.shelf = Shelf(Path(KEPT), SHELF_ROOM)
+        has_proc = enter_root(self._settings.paths, self._shelf / SHOWN)
         kernel.drop_bounding_set()
         kernel.set_dumpable(dumpable=False)
         keep = [] if self._group is None else [self._group.entrance]
         keep.append(self._home_pid_namespace)
-        self._nursery = Nursery(self._spawn, self._enter, Path(KEPT), keep)
+        self._nursery = Nursery(self._spawn, self._enter, keep)
         return self._promises(has_proc=has_proc)
 
     def _promises(self, *, has_proc: bool) -> tuple[Guarantee, ...]:

@@ -22,15 +22,19 @@ import socket
 import struct
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+import zipfile
+from collections.abc import Callable, Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_loader
+from types import ModuleType
 
 from halo_forge.sandbox import kernel, wire
 from halo_forge.sandbox.cell import Streams, Trouble
 from halo_forge.sandbox.children import fork_child
 from halo_forge.sandbox.policy import ENVIRONMENT, Step, Warm
-from halo_forge.sandbox.scratch import erase
 from halo_forge.sandbox.worker import Program
+from halo_forge.utils.typing import override
 
 __all__ = ["Nursery"]
 
@@ -53,12 +57,10 @@ class Nursery:
     Args:
         spawn: How this backend forks the supervisor of a run.
         enter: What that supervisor does.
-        place: Directory of the worker's own, for the code that is loaded.
         keep: Descriptors that ``spawn`` and ``enter`` need.
     """
 
-    def __init__(self, spawn: _Spawn, enter: _Enter, place: Path, keep: Sequence[int] = ()) -> None:
-        self._place = place
+    def __init__(self, spawn: _Spawn, enter: _Enter, keep: Sequence[int] = ()) -> None:
         self._open: dict[str, socket.socket] = {}
         self._channel, theirs = socket.socketpair()
 
@@ -94,10 +96,8 @@ class Nursery:
         channel, theirs = socket.socketpair()
         with theirs:
             socket.send_fds(self._channel, [b"w"], [theirs.fileno()])
-        archive = self._place / f"{warm.key}.zip"
-        archive.write_bytes(warm.archive)
-        head, _ = wire.encode_warm(warm)
-        wire.send(channel, {**head, "path": str(archive)})
+        head, archive = wire.encode_warm(warm)
+        wire.send(channel, head, [archive])
         answer, _ = wire.receive(channel)
         if "fault" in answer:
             raise Trouble(f"cannot load {warm.key}: {answer['fault']}")
@@ -152,11 +152,10 @@ def _received(channel: socket.socket, count: int) -> list[int]:
 def _serve_warm(channel: socket.socket, spawn: _Spawn, enter: _Enter) -> None:
     """Load the code, and fork for each run that comes."""
     _outlive_nobody()
-    head, _ = wire.receive(channel)
-    path = head.pop("path")
-    warm = wire.decode_warm(head, b"")
+    head, blobs = wire.receive(channel)
+    warm = wire.decode_warm(head, blobs[0])
     try:
-        main = _load(warm, path)
+        main = _load(warm)
     except Exception as error:  # noqa: BLE001 - whatever the code raises is told to the worker
         wire.send(channel, {"fault": f"{type(error).__name__}: {error}"})
         return
@@ -184,7 +183,7 @@ def _serve_warm(channel: socket.socket, spawn: _Spawn, enter: _Enter) -> None:
             channel.sendall(_PID.pack(child))
 
 
-def _load(warm: Warm, path: str) -> Callable[[list[str]], None]:
+def _load(warm: Warm) -> Callable[[list[str]], None]:
     """Load what is warm as an interpreter of its own would, and return its main function."""
     os.environ.clear()
     os.environ.update(ENVIRONMENT)
@@ -194,25 +193,40 @@ def _load(warm: Warm, path: str) -> Callable[[list[str]], None]:
     # Packages of the archive are found under their names, not this one's.
     for module in [one for one in sys.modules if one.partition(".")[0] == _OURS]:
         del sys.modules[module]
-    sys.path.insert(0, path)
-    with _temporary_folder(Path(path).with_suffix(".tmp")):
-        function, *arguments = warm.prepare
-        _function(function)(*arguments)
+    sys.meta_path.insert(0, _Archive(warm))
+    function, *arguments = warm.prepare
+    _function(function)(*arguments)
     return _function(warm.main)
 
 
-@contextlib.contextmanager
-def _temporary_folder(folder: Path) -> Iterator[None]:
-    """Give code that is being prepared a folder for its files; a run has its own."""
-    folder.mkdir(mode=0o700)
-    os.environ["TMPDIR"] = str(folder)
-    try:
-        yield
-    finally:
-        os.environ["TMPDIR"] = ENVIRONMENT["TMPDIR"]
-        if "tempfile" in sys.modules:
-            vars(sys.modules["tempfile"])["tempdir"] = None  # what it remembers
-        erase(folder)
+class _Archive(MetaPathFinder, Loader):
+    """Imports modules out of an archive in memory: what lies in no file, no program can change."""
+
+    def __init__(self, warm: Warm) -> None:
+        self._name = warm.argv[-1]
+        with zipfile.ZipFile(io.BytesIO(warm.archive)) as archive:
+            self._sources = {name: archive.read(name) for name in archive.namelist()}
+
+    @override
+    def find_spec(
+        self, fullname: str, path: object = None, target: object = None
+    ) -> ModuleSpec | None:
+        """Return where a module comes from, if it is in the archive."""
+        file = fullname.replace(".", "/")
+        for name, package in ((f"{file}/__init__.py", True), (f"{file}.py", False)):
+            if name in self._sources:
+                return spec_from_loader(fullname, self, origin=name, is_package=package)
+        return None
+
+    @override
+    def exec_module(self, module: ModuleType) -> None:
+        """Run a module."""
+        spec = module.__spec__
+        assert spec is not None
+        assert spec.origin is not None
+        source = self._sources[spec.origin]
+        code = compile(source, f"{self._name}/{spec.origin}", "exec", dont_inherit=True)
+        exec(code, module.__dict__)  # noqa: S102 - the code that is to be loaded
 
 
 def _function(name: str) -> Callable[..., None]:

@@ -174,7 +174,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What the builds of many jobs need, made once by each worker and kept there, read-only.
+    """What the builds of many jobs need, made by the first and kept for all, read-only.
 
     It saves time and changes nothing: a job must come out the same without it. Whether there is a
     place to keep it is the backend's affair.

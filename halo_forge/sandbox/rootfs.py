@@ -11,7 +11,7 @@ from halo_forge.sandbox import kernel
 from halo_forge.sandbox.kernel import MOUNT_NODEV, MOUNT_NOEXEC, MOUNT_NOSUID, MOUNT_RDONLY
 from halo_forge.sandbox.policy import BOX
 
-__all__ = ["KEPT", "SHELF_ROOM", "enter_root", "mount_box", "mount_private_places"]
+__all__ = ["KEPT", "enter_root", "mount_box", "mount_private_places"]
 
 _STAGE = Path("/sys")
 """Exists everywhere and holds nothing a program needs, so the new root can grow on top of it."""
@@ -29,18 +29,15 @@ _PLAIN = MOUNT_NOSUID | MOUNT_NODEV
 _INODES = 4096
 
 KEPT = "/kept"
-"""Where programs find what a worker keeps for builds."""
-
-SHELF_ROOM = 384 << 20
-"""Bytes a worker keeps at most: memory, while it is used."""
+"""Where programs find what is kept for builds."""
 
 
-def enter_root(paths: Iterable[str]) -> bool:
+def enter_root(paths: Iterable[str], kept: Path) -> bool:
     """Build the root from ``paths`` and enter it for good; return whether /proc could be mounted.
 
-    See mount_namespaces(7) and pivot_root(2). The /proc mounted here belongs to the worker's PID
-    namespace; inside a user namespace the kernel lets a run mount its own only while another
-    full one is visible, see user_namespaces(7).
+    Programs see the folder ``kept`` at `KEPT`. See mount_namespaces(7) and pivot_root(2). The /proc
+    mounted here belongs to the worker's PID namespace; inside a user namespace the kernel lets a
+    run mount its own only while another full one is visible, see user_namespaces(7).
     """
     kernel.make_private("/")
     kernel.mount("tmpfs", str(_STAGE), _PLAIN, "size=1m,mode=755")
@@ -49,6 +46,7 @@ def enter_root(paths: Iterable[str]) -> bool:
     for path in paths:
         if os.access(path, os.R_OK):  # a toolchain in a home that this user may not enter
             _show(Path(path))
+    _bind(kept, _STAGE / KEPT.lstrip("/"), MOUNT_NOEXEC)
     for device in _DEVICES:
         target = _STAGE / "dev" / device
         target.touch()
@@ -62,7 +60,6 @@ def enter_root(paths: Iterable[str]) -> bool:
     kernel.detach(".")
     os.chdir("/")
     kernel.set_mount_flags("/", MOUNT_RDONLY)
-    kernel.mount("tmpfs", KEPT, _PLAIN | MOUNT_NOEXEC, f"size={SHELF_ROOM},mode=755")
     return proc
 
 
@@ -76,8 +73,12 @@ def _show(path: Path) -> None:
         target.mkdir(exist_ok=True)
     else:
         target.touch()
+    _bind(path, target)
+
+
+def _bind(path: Path, target: Path, more: int = 0) -> None:
     kernel.bind(str(path), str(target))
-    kernel.set_mount_flags(str(target), MOUNT_RDONLY | _PLAIN, recursive=True)
+    kernel.set_mount_flags(str(target), MOUNT_RDONLY | _PLAIN | more, recursive=True)
 
 
 def _mount_proc(target: str) -> bool:
@@ -99,7 +100,6 @@ def mount_private_places(disk: int, *, writable_box: bool) -> None:
     kernel.mount("tmpfs", "/tmp", _PLAIN, f"size={disk},nr_inodes={_INODES},mode=1777")  # noqa: S108
     if not _mount_proc("/proc"):
         kernel.mount("tmpfs", "/proc", _PLAIN | MOUNT_RDONLY, "size=4k,mode=555")
-    kernel.set_mount_flags(KEPT, MOUNT_RDONLY | _PLAIN | MOUNT_NOEXEC)
     if not writable_box:
         kernel.set_mount_flags(BOX, MOUNT_RDONLY)
     with suppress(OSError):

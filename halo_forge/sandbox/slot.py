@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from halo_forge.sandbox import wire
@@ -55,40 +57,43 @@ def _serve_one(cell: Cell, channel: socket.socket, lifeline: int, *, retiring: b
 
 
 def _run_job(cell: Cell, job: Job, guards: tuple[int, ...]) -> JobResult:
-    build = job.build
-    if build is not None and job.kept is not None:
-        build = replace(build, argv=(*build.argv, *_kept_flags(cell, job.kept, guards)))
-    cell.place(job)
+    with _lent(cell, job, guards) as flags:
+        cell.place(job)
+        try:
+            return _run_steps(cell, job, flags, guards)
+        finally:
+            cell.clear()
+
+
+def _run_steps(cell: Cell, job: Job, flags: tuple[str, ...], guards: tuple[int, ...]) -> JobResult:
+    built = None
+    if job.build is not None:
+        build = replace(job.build, argv=(*job.build.argv, *flags))
+        built = run_step(cell, build, guards, writable=True)
+        if not built.ok:
+            return JobResult(built, ())
+    runs: list[Outcome] = []
+    for step in job.runs:
+        runs.append(run_step(cell, step, guards, writable=False, warm=job.warm))
+        if runs[-1].status in job.stop_on:
+            break
+    return JobResult(built, tuple(runs))
+
+
+def _lent(
+    cell: Cell, job: Job, guards: tuple[int, ...]
+) -> contextlib.AbstractContextManager[tuple[str, ...]]:
+    """Return how the build of ``job`` uses what is kept for it, while the context lasts."""
+    if cell.shelf is None or job.build is None or job.kept is None:
+        return contextlib.nullcontext(())
+    return cell.shelf.lend(job.kept, partial(_made, cell, job.kept, guards))
+
+
+@contextlib.contextmanager
+def _made(cell: Cell, kept: Kept, guards: tuple[int, ...]) -> Iterator[Path | None]:
+    """Make what is to be kept, in a box of its own, and give that box."""
+    cell.place(Job(kept.files, kept.build))
     try:
-        built = None
-        if build is not None:
-            built = run_step(cell, build, guards, writable=True)
-            if not built.ok:
-                return JobResult(built, ())
-        runs: list[Outcome] = []
-        for step in job.runs:
-            runs.append(run_step(cell, step, guards, writable=False, warm=job.warm))
-            if runs[-1].status in job.stop_on:
-                break
-        return JobResult(built, tuple(runs))
+        yield cell.box if run_step(cell, kept.build, guards, writable=True).ok else None
     finally:
         cell.clear()
-
-
-def _kept_flags(cell: Cell, kept: Kept, guards: tuple[int, ...]) -> tuple[str, ...]:
-    """Return how a build uses what is kept for it; makes it when it is worth it."""
-    if cell.shelf is None:
-        return ()
-    placed = False
-
-    def make() -> Path | None:
-        nonlocal placed
-        cell.place(Job(kept.files, kept.build))
-        placed = True
-        return cell.box if run_step(cell, kept.build, guards, writable=True).ok else None
-
-    try:
-        return cell.shelf.flags(kept, make)
-    finally:
-        if placed:
-            cell.clear()

@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
-from halo_forge.utils.kernel_facts import ROOT, available_cores, control_groups, kernel_text
+from halo_forge.utils.kernel_facts import ROOT, available_cores, kernel_text, memory_limits
 
 __all__ = [
     "Cpu",
@@ -194,11 +194,9 @@ def _memory(root: Path) -> Memory:
     else:
         seen = psutil.virtual_memory()
         total, available = seen.total, seen.available
-    for group in control_groups(root, "memory"):
-        limit = _number(group / "memory.max") or _number(group / "memory.limit_in_bytes")
-        if limit is not None:
-            total = min(total, limit)
-            available = min(available, max(0, limit - _held(group)))
+    for group, limit in memory_limits(root):
+        total = min(total, limit)
+        available = min(available, max(0, limit - _held(group)))
     return Memory(total, available)
 
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["ROOT", "available_cores", "control_groups", "kernel_text"]
+__all__ = ["ROOT", "available_cores", "control_groups", "kernel_text", "memory_limits"]
 
 ROOT = Path("/")
 """Where ``proc`` and ``sys`` lie; tests put a recorded tree in its place."""
@@ -41,6 +41,15 @@ def control_groups(root: Path, controller: str) -> Iterator[Path]:
         top = root / "sys/fs/cgroup" / controllers
         here = top / path.lstrip("/")
         yield from (folder for folder in (here, *here.parents) if folder.is_relative_to(top))
+
+
+def memory_limits(root: Path = ROOT) -> Iterator[tuple[Path, int]]:
+    """Yield the control groups around this process that limit memory, and their bytes."""
+    for group in control_groups(root, "memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            limit = kernel_text(group / name)
+            if limit.isdigit():
+                yield group, int(limit)
 
 
 def kernel_text(path: Path) -> str:

