@@ -39,6 +39,7 @@ def exam_archive() -> bytes:
     return packed.getvalue()
 
 
+@functools.cache
 def exam(python: str, pytest: str | None) -> Warm:
     """Return what every exam begins with.
 
