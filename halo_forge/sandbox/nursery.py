@@ -22,11 +22,8 @@ import socket
 import struct
 import sys
 import traceback
-import zipfile
 from collections.abc import Callable, Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from importlib.util import spec_from_loader
 from types import ModuleType
 
 from halo_forge.sandbox import kernel, wire
@@ -34,7 +31,6 @@ from halo_forge.sandbox.cell import Streams, Trouble
 from halo_forge.sandbox.children import fork_child
 from halo_forge.sandbox.policy import ENVIRONMENT, Step, Warm
 from halo_forge.sandbox.worker import Program
-from halo_forge.utils.typing import override
 
 __all__ = ["Nursery"]
 
@@ -96,8 +92,7 @@ class Nursery:
         channel, theirs = socket.socketpair()
         with theirs:
             socket.send_fds(self._channel, [b"w"], [theirs.fileno()])
-        head, archive = wire.encode_warm(warm)
-        wire.send(channel, head, [archive])
+        wire.send(channel, *wire.encode_warm(warm))
         answer, _ = wire.receive(channel)
         if "fault" in answer:
             raise Trouble(f"cannot load {warm.key}: {answer['fault']}")
@@ -152,8 +147,7 @@ def _received(channel: socket.socket, count: int) -> list[int]:
 def _serve_warm(channel: socket.socket, spawn: _Spawn, enter: _Enter) -> None:
     """Load the code, and fork for each run that comes."""
     _outlive_nobody()
-    head, blobs = wire.receive(channel)
-    warm = wire.decode_warm(head, blobs[0])
+    warm = wire.decode_warm(*wire.receive(channel))
     try:
         main = _load(warm)
     except Exception as error:  # noqa: BLE001 - whatever the code raises is told to the worker
@@ -193,39 +187,37 @@ def _load(warm: Warm) -> Callable[[list[str]], None]:
     # Packages of the archive are found under their names, not this one's.
     for module in [one for one in sys.modules if one.partition(".")[0] == _OURS]:
         del sys.modules[module]
-    sys.meta_path.insert(0, _Archive(warm))
+    sys.meta_path.insert(0, _InMemory(warm))
     function, *arguments = warm.prepare
     _function(function)(*arguments)
     return _function(warm.main)
 
 
-class _Archive(MetaPathFinder, Loader):
-    """Imports modules out of an archive in memory: what lies in no file, no program can change."""
+class _InMemory:
+    """Imports modules from memory: what lies in no file, no program can change.
+
+    A finder and a loader as in importlib.abc, which would make every fork dearer.
+    """
 
     def __init__(self, warm: Warm) -> None:
-        self._name = warm.argv[-1]
-        with zipfile.ZipFile(io.BytesIO(warm.archive)) as archive:
-            self._sources = {name: archive.read(name) for name in archive.namelist()}
+        self._place = warm.argv[-1]
+        self._files = warm.files
 
-    @override
-    def find_spec(
-        self, fullname: str, path: object = None, target: object = None
-    ) -> ModuleSpec | None:
-        """Return where a module comes from, if it is in the archive."""
-        file = fullname.replace(".", "/")
-        for name, package in ((f"{file}/__init__.py", True), (f"{file}.py", False)):
-            if name in self._sources:
-                return spec_from_loader(fullname, self, origin=name, is_package=package)
+    def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
+        """Return where a module comes from, if it is here."""
+        path = name.replace(".", "/")
+        for file, package in ((f"{path}/__init__.py", True), (f"{path}.py", False)):
+            if file in self._files:
+                return ModuleSpec(name, self, origin=file, is_package=package)  # type: ignore[arg-type]
         return None
 
-    @override
+    def create_module(self, _: ModuleSpec) -> None:
+        """Have it created as usual."""
+
     def exec_module(self, module: ModuleType) -> None:
         """Run a module."""
-        spec = module.__spec__
-        assert spec is not None
-        assert spec.origin is not None
-        source = self._sources[spec.origin]
-        code = compile(source, f"{self._name}/{spec.origin}", "exec", dont_inherit=True)
+        file = str(module.__spec__ and module.__spec__.origin)
+        code = compile(self._files[file], f"{self._place}/{file}", "exec", dont_inherit=True)
         exec(code, module.__dict__)  # noqa: S102 - the code that is to be loaded
 
 

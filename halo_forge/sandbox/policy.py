@@ -203,19 +203,19 @@ class Warm:
     """Python code that the runs of many jobs begin with, loaded once and forked for each of them.
 
     It saves time and changes nothing: a run must come out the same by its argv, in an interpreter
-    of its own. The process that is forked has loaded ``archive`` and has seen no job. Whether there
+    of its own. The process that is forked has loaded ``files`` and has seen no job. Whether there
     is one is the backend's affair.
 
     Attributes:
         key: Plain name of the code; the same key always means the same code.
-        archive: The code, as a zip archive of modules.
+        files: The code: modules and packages by their paths, such as ``package/__init__.py``.
         argv: How the argv of a run begins that starts the code cold; the rest are arguments.
         main: ``module:function``, called with the list of arguments.
         prepare: ``module:function``, called once when the code has been loaded, and its arguments.
     """
 
     key: str
-    archive: bytes
+    files: Mapping[str, bytes]
     argv: tuple[str, ...]
     main: str
     prepare: tuple[str, ...]

@@ -47,6 +47,7 @@ Message = tuple[dict[str, Any], list[bytes]]
 _PREFIX = struct.Struct("!IQ")
 _MAX_HEADER = 16 << 20
 _MAX_BODY = 4 << 30
+_AT_ONCE = 1 << 20
 
 
 class ChannelClosed(ConnectionError):
@@ -57,7 +58,11 @@ def send(channel: socket.socket, header: Mapping[str, Any], blobs: Sequence[byte
     """Send one frame, blocking until the whole of it is on its way."""
     sizes = [len(blob) for blob in blobs]
     head = json.dumps({**header, "sizes": sizes}).encode()
-    channel.sendall(_PREFIX.pack(len(head), sum(sizes)) + head)
+    frame = _PREFIX.pack(len(head), sum(sizes)) + head
+    if sum(sizes) <= _AT_ONCE:
+        channel.sendall(b"".join([frame, *blobs]))
+        return
+    channel.sendall(frame)
     for blob in blobs:
         channel.sendall(blob)
 
@@ -116,8 +121,8 @@ def encode_job(job: Job) -> Message:
         header["kept"] = {**kept, "names": job.kept.names, "flags": job.kept.flags}
         blobs += job.kept.files.values()
     if job.warm is not None:
-        header["warm"], archive = encode_warm(job.warm)
-        blobs.append(archive)
+        header["warm"], files = encode_warm(job.warm)
+        blobs += files
     return header, blobs
 
 
@@ -129,8 +134,11 @@ def decode_job(header: Mapping[str, Any], blobs: Sequence[bytes]) -> Job:
     names = header["names"]
     files = dict(zip(names, blobs[len(heads) :], strict=False))
     rest = blobs[len(heads) + len(names) :]
-    warm = decode_warm(header["warm"], rest[-1]) if "warm" in header else None
-    kept = _decode_kept(header.get("kept"), rest if warm is None else rest[:-1])
+    warm = None
+    if "warm" in header:
+        end = len(rest) - len(header["warm"]["files"])
+        rest, warm = rest[:end], decode_warm(header["warm"], rest[end:])
+    kept = _decode_kept(header.get("kept"), rest)
     stop = frozenset(map(Status, header["stop"]))
     return Job(files, build, tuple(steps), stop_on=stop, kept=kept, warm=warm)
 
@@ -147,15 +155,21 @@ def _decode_kept(header: Mapping[str, Any] | None, blobs: Sequence[bytes]) -> Ke
     )
 
 
-def encode_warm(warm: Warm) -> tuple[dict[str, Any], bytes]:
-    """Return what is warm as a JSON object and its archive."""
-    return {name: getattr(warm, name) for name in Warm.__slots__ if name != "archive"}, warm.archive
+def encode_warm(warm: Warm) -> Message:
+    """Return what is warm as a header and the contents of its files."""
+    header = {name: getattr(warm, name) for name in Warm.__slots__}
+    return {**header, "files": list(warm.files)}, list(warm.files.values())
 
 
-def decode_warm(header: Mapping[str, Any], archive: bytes) -> Warm:
+def decode_warm(header: Mapping[str, Any], blobs: Sequence[bytes]) -> Warm:
     """Invert `encode_warm`."""
-    lists = {name: tuple(header[name]) for name in ("argv", "prepare")}
-    return Warm(**{**header, **lists, "archive": archive})
+    return Warm(
+        key=header["key"],
+        files=dict(zip(header["files"], blobs, strict=True)),
+        argv=tuple(header["argv"]),
+        main=header["main"],
+        prepare=tuple(header["prepare"]),
+    )
 
 
 def encode_result(result: JobResult) -> Message:

@@ -22,7 +22,7 @@ from halo_forge.core.types import Prompt, VerifyResult
 from halo_forge.rlvr.verifiers.base import RewardLevel
 from halo_forge.rlvr.verifiers.code import CodeVerifier, Plan, Report
 from halo_forge.rlvr.verifiers.diagnostics import shown
-from halo_forge.rlvr.verifiers.exam.archive import ARCHIVE, exam
+from halo_forge.rlvr.verifiers.exam.archive import ARCHIVE, exam, exam_archive
 from halo_forge.rlvr.verifiers.extract import MAX_ANSWER
 from halo_forge.rlvr.verifiers.languages import Language
 from halo_forge.rlvr.verifiers.lexical import bare_code, defines
@@ -192,7 +192,7 @@ class ExamVerifier(CodeVerifier):
             memory=2 * limits.memory,  # the examiner holds what the program returned as well
         )
         step = Step(argv, json.dumps(order).encode("utf-8", "surrogatepass"), limits)
-        files = {"main.py": source, ARCHIVE: warm.archive}
+        files = {"main.py": source, ARCHIVE: exam_archive()}
         return self._bench.run(Job(files, None, (step,), warm=warm))
 
     @override

@@ -65,15 +65,19 @@ def main(arguments):
 """
 
 
-def _warm(code: str = _CODE, key: str = "trial") -> Warm:
+def _archive() -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("trial.py", code)
+        archive.writestr("trial.py", _CODE)
         archive.writestr(
             "__main__.py", "import sys, trial\ntrial.prepare('now')\ntrial.main(sys.argv[1:])\n"
         )
+    return packed.getvalue()
+
+
+def _warm(code: str = _CODE, key: str = "trial") -> Warm:
     argv = (own_python(), "-B", "-s", "trial.pyz")
-    return Warm(key, packed.getvalue(), argv, "trial:main", ("trial:prepare", "now"))
+    return Warm(key, {"trial.py": code.encode()}, argv, "trial:main", ("trial:prepare", "now"))
 
 
 def _step(*arguments: str, stdin: bytes = b"", limits: Limits | None = None) -> Step:
@@ -84,7 +88,7 @@ def _run(sandbox, *steps: Step, warm: Warm | None, files=()):
     if sandbox.backend != "namespaces":  # where a worker's user may not enter root's home
         steps = tuple(replace(one, argv=(python_executable(), *one.argv[1:])) for one in steps)
         warm = warm and replace(warm, argv=steps[0].argv[: len(warm.argv)])
-    found = {"main.py": b"pass", "trial.pyz": _warm().archive, **dict(files)}
+    found = {"main.py": b"pass", "trial.pyz": _archive(), **dict(files)}
     return sandbox.run(Job(found, runs=steps, warm=warm)).runs
 
 

@@ -11,7 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from halo_forge.sandbox import Guarantee, Job, JobResult, Limits, Outcome, Status, Step, wire
+from halo_forge.sandbox import (
+    Guarantee,
+    Job,
+    JobResult,
+    Kept,
+    Limits,
+    Outcome,
+    Status,
+    Step,
+    Warm,
+    wire,
+)
 from halo_forge.sandbox.policy import Level
 
 _argument = st.text(st.characters(exclude_characters="\0", categories=["L", "N", "Cs"]), min_size=1)
@@ -22,12 +33,20 @@ _steps = st.builds(
     st.builds(Limits, cpu=st.floats(0.1, 100), memory=st.integers(1, 1 << 40)),
 )
 _names = st.text("abc._-", min_size=1, max_size=9).filter(lambda name: name.strip("."))
+_files = st.dictionaries(_names, st.binary(max_size=50), max_size=3)
+_words = st.lists(_argument, max_size=3).map(tuple)
+_kept = st.builds(
+    Kept, _names, _files, st.builds(Step, _words.filter(len)), st.just(("out",)), _words
+)
+_warm = st.builds(Warm, _names, _files, st.just(()), _argument, _words)
 _jobs = st.builds(
     Job,
-    st.dictionaries(_names, st.binary(max_size=50), max_size=3),
+    _files,
     st.none() | _steps,
     st.lists(_steps, max_size=3).map(tuple),
     st.frozensets(st.sampled_from(Status)),
+    st.none() | _kept,
+    st.none() | _warm,
 )
 _outcomes = st.builds(
     Outcome,

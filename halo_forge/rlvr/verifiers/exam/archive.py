@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import zipfile
+from collections.abc import Mapping
 from importlib import resources
 
 from halo_forge.core.identity import content_id
@@ -23,19 +24,24 @@ _TIME = (1980, 1, 1, 0, 0, 0)
 
 
 @functools.cache
-def exam_archive() -> bytes:
-    """Return a zip archive with the modules that run inside, and nothing else of halo-forge."""
+def _files() -> Mapping[str, bytes]:
+    """Return the modules that run inside, and nothing else of halo-forge, by their paths."""
     parts = _PACKAGE.split(".")
-    files = {"__main__.py": _MAIN}
-    files |= {"/".join([*parts[:depth], "__init__.py"]): "" for depth in range(1, len(parts) + 1)}
+    files = {"/".join([*parts[:depth], "__init__.py"]): b"" for depth in range(1, len(parts) + 1)}
     folder = resources.files(_PACKAGE)
-    for file in folder.iterdir():
+    for file in sorted(folder.iterdir(), key=lambda one: one.name):
         if file.name.endswith(".py") and file.name.removesuffix(".py") not in _LEFT_OUT:
-            files["/".join([*parts, file.name])] = file.read_text("utf-8")
+            files["/".join([*parts, file.name])] = file.read_bytes()
+    return files
+
+
+@functools.cache
+def exam_archive() -> bytes:
+    """Return a zip archive with what runs inside, for an interpreter to run."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        for name, text in sorted(files.items()):
-            archive.writestr(zipfile.ZipInfo(name, _TIME), text)
+        for name, content in [("__main__.py", _MAIN.encode()), *_files().items()]:
+            archive.writestr(zipfile.ZipInfo(name, _TIME), content)
     return packed.getvalue()
 
 
@@ -47,10 +53,9 @@ def exam(python: str, pytest: str | None) -> Warm:
         python: The interpreter.
         pytest: Folder of packages with pytest, where the tests may need it.
     """
-    archive = exam_archive()
     return Warm(
-        key=content_id([python, pytest, archive.hex()]),
-        archive=archive,
+        key=content_id([python, pytest, exam_archive().hex()]),
+        files=_files(),
         argv=(python, "-B", "-s", ARCHIVE),
         main=f"{_EXAMINER}:main",
         prepare=(f"{_EXAMINER}:prepare", pytest or ""),
