@@ -48,19 +48,6 @@ def make_verifier(settings: VerifierSettings, *, score_hidden: bool = False) -> 
         arguments["sandbox"] = partial(
             open_sandbox, unsafe=settings.unsafe_no_sandbox, require=settings.require_sandbox
         )
-    missing = [
-        name
-        for name, one in parameters.items()
-        if one.default is one.empty
-        and one.kind is one.POSITIONAL_OR_KEYWORD
-        and name not in arguments
-    ]
-    if missing:
-        own = missing[0] in VerifierSettings.model_fields
-        raise UserError(
-            f"verifier {settings.type!r} needs {' and '.join(missing)}: set "
-            f"verifier.{'' if own else 'options.'}{missing[0]}"
-        )
     if score_hidden and "score_hidden" in parameters:
         arguments["score_hidden"] = True
     _refuse_gaps(settings.type, arguments, parameters)

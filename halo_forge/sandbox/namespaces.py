@@ -48,7 +48,7 @@ _SHARED_NO_MORE = (
     | kernel.CLONE_NEWCGROUP
     | kernel.CLONE_NEWPID
 )
-_COMPANIONS_IN_USER_NAMESPACE = 3  # launcher, worker and supervisor count as the same user
+_COMPANIONS_IN_USER_NAMESPACE = 3  # launcher, worker and supervisor are the same user to it
 _PROCESS_COUNT_PER_NAMESPACE = (5, 14)
 _BOX_SLACK = 1 << 20
 _OWN_SHELVES = 8  # as if there were so many workers
@@ -177,7 +177,8 @@ class NamespaceCell(Cell):
             self._group.limit(step.limits.memory + self._disk)
         if warm is not None and not writable and self._nursery is not None:
             return self._nursery.start(warm, step, streams)
-        return self._spawn(lambda: self._run(step, streams, writable=writable))
+        waiting = 0 if self._nursery is None else self._nursery.processes
+        return self._spawn(lambda: self._run(step, streams, waiting, writable=writable))
 
     def _spawn(self, work: Callable[[], None]) -> int:
         """Fork a child as process 1 of a new namespace; see pid_namespaces(7)."""
@@ -185,12 +186,19 @@ class NamespaceCell(Cell):
         kernel.unshare(kernel.CLONE_NEWPID)
         return fork_child(work)
 
-    def _enter(self, step: Step, streams: Streams, program: Program) -> None:
-        self._run(step, streams, writable=False, program=program)
+    def _enter(self, step: Step, streams: Streams, program: Program, waiting: int) -> None:
+        self._run(step, streams, waiting, writable=False, program=program)
 
     def _run(
-        self, step: Step, streams: Streams, *, writable: bool, program: Program | None = None
+        self,
+        step: Step,
+        streams: Streams,
+        waiting: int,
+        *,
+        writable: bool,
+        program: Program | None = None,
     ) -> None:
+        companions = waiting + _COMPANIONS_IN_USER_NAMESPACE
         group = self._group
         streams.install(*([] if group is None else [group.entrance]))
         link = socket.socket(fileno=LINK_FD)
@@ -202,7 +210,7 @@ class NamespaceCell(Cell):
             user=self._user if self._privileged else None,
             seccomp=self._filter,
             niceness=self._settings.niceness,
-            companions=0 if self._privileged else _COMPANIONS_IN_USER_NAMESPACE,
+            companions=0 if self._privileged else companions,
             count_processes=_counts_processes(privileged=self._privileged),
             cgroup=-1 if group is None else KEPT_FD,
         )

@@ -41,8 +41,8 @@ _PID = struct.Struct("!i")
 _Spawn = Callable[[Callable[[], None]], int]
 """Forks a child that does some work where a run belongs; returns its id."""
 
-_Enter = Callable[[Step, Streams, Program], None]
-"""Supervises a run in that child."""
+_Enter = Callable[[Step, Streams, Program, int], None]
+"""Supervises a run in that child; the number is that of `Nursery.processes`."""
 
 
 class Nursery:
@@ -68,6 +68,11 @@ class Nursery:
         os.setpgid(child, child)  # so that waiting for supervisors is not waiting for it
         theirs.close()
 
+    @property
+    def processes(self) -> int:
+        """How many processes there are that wait for runs."""
+        return 1 + len(self._open)
+
     def start(self, warm: Warm, step: Step, streams: Streams) -> int:
         """Start a supervisor for ``step`` and return its id, which is no child of the caller's.
 
@@ -83,7 +88,7 @@ class Nursery:
                 channel = self._open[warm.key]
                 socket.send_fds(channel, [b"r"], [*descriptors, theirs.fileno()])
                 # A step without its input: nobody but the program reads that.
-                wire.send(ours, wire.encode_step(step)[0])
+                wire.send(ours, {**wire.encode_step(step)[0], "processes": self.processes})
                 return int(_PID.unpack(channel.recv(_PID.size, socket.MSG_WAITALL))[0])
             except (OSError, struct.error) as error:
                 raise Trouble(f"the warm process of {warm.key} is gone: {error}") from error
@@ -167,8 +172,9 @@ def _serve_warm(channel: socket.socket, spawn: _Spawn, enter: _Enter) -> None:
             channel.close()
             stdin, stdout, stderr, link, order = descriptors
             with socket.socket(fileno=order) as told:
-                step = wire.decode_step(wire.receive(told)[0])
-            enter(step, Streams(stdin, stdout, stderr, socket.socket(fileno=link)), program)
+                head, _ = wire.receive(told)
+            streams = Streams(stdin, stdout, stderr, socket.socket(fileno=link))
+            enter(wire.decode_step(head), streams, program, head["processes"])
 
         child = spawn(work)
         for descriptor in descriptors:

@@ -88,6 +88,7 @@ def test_registered_verifiers_are_finished() -> None:
     """Every registered verifier can be loaded and made."""
     needed = {
         "chained": {"verifiers": [GCCVerifier()]},
+        "msvc": {"host": "winbox", "user": "judge", "ssh_key": "key"},
         "subprocess": {"command": "cat {file}"},
     }
     for name in registry.names("verifiers"):
