@@ -101,14 +101,15 @@ class Machine:
         self._numbers = itertools.count(1)
         self._idle: list[SSHClientProcess[bytes]] = []
         self._token = secrets.token_hex(4)
+        self._robbed = False
         self._sftp: SFTPClient
         self._input: _Folder
         self._output: _Folder
 
     @property
     def is_lost(self) -> bool:
-        """The connection is not there any more."""
-        return self._connection is None or self._connection.is_closed()
+        """The connection is not there any more, or this session's folders are not."""
+        return self._robbed or self._connection is None or self._connection.is_closed()
 
     @property
     def server(self) -> str:
@@ -197,6 +198,7 @@ class Machine:
         try:
             yield
         except connection_errors() as error:
+            self._robbed |= isinstance(error, missing_file())
             why = str(error) or "no answer in time"
             if isinstance(error, EOFError):
                 why = "the channel was closed"
@@ -292,6 +294,13 @@ def _placed(word: str, products: _Folder) -> str:
     """Return a word of an argv with the folder of products in it."""
     before, mark, name = word.partition(f"{PRODUCTS}/")
     return before + (products / name).native if mark else word
+
+
+def missing_file() -> type[Exception]:
+    """Return what is raised when somebody over there has thrown a file or folder away."""
+    import asyncssh
+
+    return asyncssh.SFTPNoSuchFile
 
 
 def connection_errors() -> tuple[type[Exception], ...]:

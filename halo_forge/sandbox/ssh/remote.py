@@ -78,6 +78,8 @@ class SshSandbox(Sandbox):
         """Return the session there is, or a new one when its connection was lost."""
         async with self._opening:
             if self._machine is None or self._machine.is_lost:
+                if self._machine is not None:
+                    await self._machine.close()
                 self._machine = None
                 machine = Machine(self._account, self._far_side, self._litter)
                 await machine.open()

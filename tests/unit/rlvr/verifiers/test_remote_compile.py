@@ -51,6 +51,15 @@ def adder(server: Server) -> Iterator[RemoteMSVCVerifier]:
         yield verifier
 
 
+def test_folders_that_somebody_threw_away_are_made_again(server) -> None:
+    """Whoever tidies up over there costs a connection, and no verdict."""
+    folders = {name: str(server.place / f"tidied-{name}") for name in ("input_dir", "output_dir")}
+    with RemoteMSVCVerifier(**{**server.options, **folders}, max_workers=1) as verifier:
+        assert verifier.verify(_add()).reward == 0.5
+        shutil.rmtree(folders["output_dir"])
+        assert verifier.verify(_add("-")).reward == 0.5
+
+
 @pytest.mark.parametrize(
     ("answer", "verdict"),
     [
@@ -208,13 +217,13 @@ def test_connection_and_compiler_are_told_apart(server, adder) -> None:
 
 def test_programs_can_be_kept(server) -> None:
     """On request what was built stays, under the digest of its source."""
-    with RemoteMSVCVerifier(**server.options, keep_remote_binary=True) as verifier:
+    options = {**server.options, "output_dir": str(server.place / "kept")}
+    with RemoteMSVCVerifier(**options, keep_remote_binary=True) as verifier:
         assert verifier.verify(_add()).reward == 0.5
         verifier.start()
-    kept = list((server.place / "out").glob("*/*/program.exe"))
+    kept = list((server.place / "kept").glob("*/*/program.exe"))
     digest = hashlib.sha256(verifier.extract_code(_add()).encode()).hexdigest()[:12]
     assert any(path.parent.name.endswith(digest) for path in kept)
-    shutil.rmtree(server.place / "out")
 
 
 def test_folders_need_no_quoting() -> None:
