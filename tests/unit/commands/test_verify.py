@@ -126,7 +126,7 @@ def test_bad_arguments(sources, capsys) -> None:
         ((sources / "sum.cpp", "--tests", sources / "bad.json"), "bad.json: cannot be read"),
         ((sources / "samples.jsonl", "--language", "cpp"), "are for a source file"),
         ((sources / "sum.cpp", "--verifier", "gccc"), "Did you mean 'gcc'?"),
-        ((sources / "sum.cpp", "--verifier", "subprocess"), "set verifier.command"),
+        ((sources / "sum.cpp", "--verifier", "subprocess"), "needs verifier.command"),
         ((sources / "sum.cpp", "--language", "pyhton"), "Did you mean 'python'?"),
         ((sources / "sum.cpp", "--run-timeout", "nan"), "--run-timeout"),
         ((sources / "sum.cpp", "--verdict-cache", sources / "sum.cpp"), "cannot be used"),
