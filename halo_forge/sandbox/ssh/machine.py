@@ -198,7 +198,7 @@ class Machine:
         try:
             yield
         except connection_errors() as error:
-            self._robbed |= isinstance(error, missing_file())
+            self._robbed |= isinstance(error, _missing_file())
             why = str(error) or "no answer in time"
             if isinstance(error, EOFError):
                 why = "the channel was closed"
@@ -296,7 +296,7 @@ def _placed(word: str, products: _Folder) -> str:
     return before + (products / name).native if mark else word
 
 
-def missing_file() -> type[Exception]:
+def _missing_file() -> type[Exception]:
     """Return what is raised when somebody over there has thrown a file or folder away."""
     import asyncssh
 
