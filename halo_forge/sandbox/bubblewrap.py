@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from halo_forge.sandbox import wire
-from halo_forge.sandbox.cell import LINK_FD, Cell, CellSettings, Streams, Trouble
-from halo_forge.sandbox.children import fork_child
+from halo_forge.sandbox.cell import LINK_FD, Cell, CellSettings, Streams
 from halo_forge.sandbox.identity import INSIDE_USER, private_user, shed_root
 from halo_forge.sandbox.policy import BOX, ENVIRONMENT, Guarantee, Job, Level, Step, Warm
+from halo_forge.sandbox.running import LinkedRun, Run, Trouble
 from halo_forge.sandbox.scratch import erase, new_directory, place_files
 from halo_forge.utils.typing import override
 
@@ -79,15 +79,15 @@ class BubblewrapCell(Cell):
     @override
     def start(
         self, step: Step, streams: Streams, *, writable: bool, warm: Warm | None = None
-    ) -> int:
-        """Start a supervisor for ``step``."""
+    ) -> Run:
+        """Start ``step``; see `Cell.start`."""
 
-        def work() -> None:
-            streams.install()
+        def work(link: int) -> None:
+            streams.install(link)
             os.set_inheritable(LINK_FD, True)  # noqa: FBT003 - positional only
             os.execve(self._program, self._command(step, writable=writable), {})  # noqa: S606
 
-        return fork_child(work)
+        return LinkedRun.fork(work)
 
     def _command(self, step: Step, *, writable: bool) -> list[str]:
         command = [self._program, "--unshare-all", "--die-with-parent", "--as-pid-1"]

@@ -1,32 +1,28 @@
-"""What a worker needs from a backend: a place for the files and a way to start a supervisor."""
+"""What a worker needs from a backend: a place for the files and a way to start a run."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-import socket
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from halo_forge.sandbox.policy import Guarantee, Job, Step, Warm
+from halo_forge.sandbox.running import Run
 from halo_forge.sandbox.shelf import Shelf
 
-__all__ = ["KEPT_FD", "LINK_FD", "Cell", "CellSettings", "Streams", "Trouble"]
+__all__ = ["KEPT_FD", "LINK_FD", "Cell", "CellSettings", "Streams"]
 
 
 LINK_FD: Final = 3
-"""Where a supervisor finds its link to the worker."""
+"""Where the first process of a run finds what it reports on."""
 
 KEPT_FD: Final = 4
-"""Where it finds the first descriptor it asked to keep."""
+"""Where it finds the first of what else it keeps."""
 
 _OUT_OF_THE_WAY, _ABOVE_ALL = 64, 1 << 16
-
-
-class Trouble(Exception):
-    """The sandbox could not do its own work; becomes a `SandboxFault` in the client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +53,14 @@ class Streams:
     stdin: int
     stdout: int
     stderr: int
-    link: socket.socket
 
     def install(self, *keep: int) -> None:
-        """Make these the descriptors 0 to 3 of this process, then ``keep``, and close all others.
+        """Make these the descriptors 0 to 2 of this process, then ``keep``, and close all others.
 
         A descriptor left open here is a hole: a program waits for ever on its standard input
         while any process holds the other end.
         """
-        wanted = (self.stdin, self.stdout, self.stderr, self.link.detach(), *keep)
+        wanted = (self.stdin, self.stdout, self.stderr, *keep)
         spare = [fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY) for source in wanted]
         for target, source in enumerate(spare):
             os.dup2(source, target, inheritable=target < LINK_FD)
@@ -85,7 +80,7 @@ class Cell(ABC):
 
     @abstractmethod
     def open(self) -> tuple[Guarantee, ...]:
-        """Enter the confinement; raise `Trouble` or `OSError` where the host refuses it."""
+        """Enter the confinement; raise `running.Trouble` or `OSError` where the host refuses it."""
 
     @abstractmethod
     def place(self, job: Job) -> None:
@@ -94,8 +89,8 @@ class Cell(ABC):
     @abstractmethod
     def start(
         self, step: Step, streams: Streams, *, writable: bool, warm: Warm | None = None
-    ) -> int:
-        """Start a supervisor for ``step`` and return its process id.
+    ) -> Run:
+        """Start ``step``.
 
         Args:
             step: What to run.

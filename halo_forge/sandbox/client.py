@@ -21,10 +21,10 @@ from halo_forge.core.errors import SandboxFault
 from halo_forge.sandbox import wire
 from halo_forge.sandbox.base import Sandbox
 from halo_forge.sandbox.cell import CellSettings
+from halo_forge.sandbox.deadline import STARVATION_FACTOR
 from halo_forge.sandbox.paths import python_executable, visible_paths
 from halo_forge.sandbox.policy import ENVIRONMENT, Guarantee, Job, JobResult, Kept
 from halo_forge.sandbox.scratch import erase
-from halo_forge.sandbox.supervisor import STARVATION_FACTOR
 from halo_forge.utils.kernel_facts import memory_limits
 from halo_forge.utils.typing import override
 

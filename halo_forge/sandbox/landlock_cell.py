@@ -17,15 +17,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from halo_forge.sandbox import kernel, landlock
-from halo_forge.sandbox.cell import KEPT_FD, LINK_FD, CellSettings, Streams, Trouble
+from halo_forge.sandbox.cell import KEPT_FD, LINK_FD, CellSettings, Streams
 from halo_forge.sandbox.children import fork_child
 from halo_forge.sandbox.directory import DirectoryCell
 from halo_forge.sandbox.identity import may_change_user, private_user
+from halo_forge.sandbox.killing import kill_fenced, kill_user
 from halo_forge.sandbox.landlock import Access
 from halo_forge.sandbox.policy import Guarantee, Job, Level, Step, Warm
+from halo_forge.sandbox.running import LinkedRun, Run, Trouble
 from halo_forge.sandbox.seccomp import build_filter
 from halo_forge.sandbox.shelf import SHOWN, Shelf, make_folder
-from halo_forge.sandbox.supervisor import complaining, kill_fenced, kill_user, supervise
+from halo_forge.sandbox.supervisor import complaining, supervise
 from halo_forge.sandbox.worker import Restraint
 from halo_forge.utils.typing import override
 
@@ -100,8 +102,8 @@ class LandlockCell(DirectoryCell):
     @override
     def start(
         self, step: Step, streams: Streams, *, writable: bool, warm: Warm | None = None
-    ) -> int:
-        """Start a supervisor for ``step``."""
+    ) -> Run:
+        """Start ``step``; see `Cell.start`."""
         if self._built:
             _take_over(self.box, self._user)
         self._built = writable
@@ -112,7 +114,7 @@ class LandlockCell(DirectoryCell):
                 os.chown(self.box, self._user, self._user)
         ruleset = self._rules(writable=writable)
         try:
-            return fork_child(lambda: self._run(step, streams, ruleset))
+            return LinkedRun.fork(lambda link: self._run(step, streams, link, ruleset))
         finally:
             os.close(ruleset)
 
@@ -129,9 +131,9 @@ class LandlockCell(DirectoryCell):
             os.close(place)
         return ruleset
 
-    def _run(self, step: Step, streams: Streams, ruleset: int) -> None:
+    def _run(self, step: Step, streams: Streams, report: int, ruleset: int) -> None:
         """Supervise; not killed with the worker, whose end it hears on its link instead."""
-        streams.install(ruleset)
+        streams.install(report, ruleset)
         link = socket.socket(fileno=LINK_FD)
         with complaining(link):
             kernel.adopt_orphans()

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from halo_forge.sandbox import kernel
-from halo_forge.sandbox.cell import KEPT_FD, LINK_FD, Cell, CellSettings, Streams, Trouble
+from halo_forge.sandbox.cell import KEPT_FD, LINK_FD, Cell, CellSettings, Streams
 from halo_forge.sandbox.cgroup import MemoryGroup
 from halo_forge.sandbox.children import fork_child
+from halo_forge.sandbox.family import Family
 from halo_forge.sandbox.identity import (
     INSIDE_USER,
     is_privileged,
@@ -31,12 +32,12 @@ from halo_forge.sandbox.rootfs import (
     mount_box,
     mount_private_places,
 )
+from halo_forge.sandbox.running import Run, Trouble
 from halo_forge.sandbox.scratch import place_files
 from halo_forge.sandbox.seccomp import build_filter
 from halo_forge.sandbox.shelf import SHOWN, Shelf, make_folder
 from halo_forge.sandbox.slot import serve
-from halo_forge.sandbox.supervisor import complaining, kill_namespace, supervise
-from halo_forge.sandbox.worker import Program, Restraint
+from halo_forge.sandbox.worker import Program, Restraint, become
 from halo_forge.utils.typing import override
 
 __all__ = ["NamespaceCell", "enter_namespaces"]
@@ -48,7 +49,7 @@ _SHARED_NO_MORE = (
     | kernel.CLONE_NEWCGROUP
     | kernel.CLONE_NEWPID
 )
-_COMPANIONS_IN_USER_NAMESPACE = 3  # launcher, worker and supervisor are the same user to it
+_COMPANIONS_IN_USER_NAMESPACE = 3  # launcher, worker and process 1 are the same user to it
 _PROCESS_COUNT_PER_NAMESPACE = (5, 14)
 _BOX_SLACK = 1 << 20
 _OWN_SHELVES = 8  # as if there were so many workers
@@ -138,7 +139,7 @@ class NamespaceCell(Cell):
         kernel.set_dumpable(dumpable=False)
         keep = [] if self._group is None else [self._group.entrance]
         keep.append(self._home_pid_namespace)
-        self._nursery = Nursery(self._spawn, self._enter, keep)
+        self._nursery = Nursery(self._home_pid_namespace, self._begin_warm, keep)
         return self._promises(has_proc=has_proc)
 
     def _promises(self, *, has_proc: bool) -> tuple[Guarantee, ...]:
@@ -171,41 +172,45 @@ class NamespaceCell(Cell):
     @override
     def start(
         self, step: Step, streams: Streams, *, writable: bool, warm: Warm | None = None
-    ) -> int:
-        """Start a supervisor for ``step``."""
+    ) -> Run:
+        """Start ``step``; see `Cell.start`."""
         if self._group is not None:
             self._group.limit(step.limits.memory + self._disk)
-        if warm is not None and not writable and self._nursery is not None:
-            return self._nursery.start(warm, step, streams)
-        waiting = 0 if self._nursery is None else self._nursery.processes
-        return self._spawn(lambda: self._run(step, streams, waiting, writable=writable))
+        waiting = 0
+        if self._nursery is not None:
+            if warm is not None and not writable:
+                return self._nursery.start(warm, step, streams)
+            waiting = self._nursery.processes
+        return Family(
+            self._home_pid_namespace,
+            lambda errors: self._begin(step, streams, errors, waiting, writable=writable),
+        )
 
-    def _spawn(self, work: Callable[[], None]) -> int:
-        """Fork a child as process 1 of a new namespace; see pid_namespaces(7)."""
-        kernel.setns(self._home_pid_namespace, kernel.CLONE_NEWPID)
-        kernel.unshare(kernel.CLONE_NEWPID)
-        return fork_child(work)
+    def _begin_warm(
+        self, step: Step, streams: Streams, errors: int, waiting: int, program: Program
+    ) -> None:
+        self._begin(step, streams, errors, waiting, writable=False, program=program)
 
-    def _enter(self, step: Step, streams: Streams, program: Program, waiting: int) -> None:
-        self._run(step, streams, waiting, writable=False, program=program)
-
-    def _run(
+    def _begin(
         self,
         step: Step,
         streams: Streams,
+        errors: int,
         waiting: int,
         *,
         writable: bool,
         program: Program | None = None,
-    ) -> None:
+    ) -> NoReturn:
+        """Become the program of ``step``, in a child that is in a PID namespace of its own."""
         companions = waiting + _COMPANIONS_IN_USER_NAMESPACE
         group = self._group
-        streams.install(*([] if group is None else [group.entrance]))
-        link = socket.socket(fileno=LINK_FD)
-        with complaining(link):
+        streams.install(errors, *([] if group is None else [group.entrance]))
+
+        def seclude() -> None:
             # Making one costs as much as a fork; the filter lets nobody make what would be in it.
             kernel.unshare(kernel.CLONE_NEWNS | (0 if self._filter else kernel.CLONE_NEWIPC))
             mount_private_places(step.limits.disk, writable_box=writable)
+
         restraint = Restraint(
             user=self._user if self._privileged else None,
             seccomp=self._filter,
@@ -213,8 +218,9 @@ class NamespaceCell(Cell):
             companions=0 if self._privileged else companions,
             count_processes=_counts_processes(privileged=self._privileged),
             cgroup=-1 if group is None else KEPT_FD,
+            confine=seclude,
         )
-        supervise(step, restraint, link, kill_namespace, program)
+        become(step, restraint, LINK_FD, program)
 
     @override
     def clear(self) -> None:

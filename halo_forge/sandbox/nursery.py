@@ -2,11 +2,11 @@
 
 ::
 
-    worker --> nursery --> one process for each `Warm` --> supervisor --> program
+    worker --> nursery --> one process for each `Warm` --> program
 
 The worker reads jobs, and a fork inherits whatever its parent read. So the nursery is forked before
-the first job comes; it and the processes below it learn only what code to load. What a run is, its
-supervisor is told by the worker, over a channel of its own.
+the first job comes; it and the processes below it learn only what code to load. What a run is, the
+program's process is told by the worker, over a channel of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import gc
 import importlib
 import io
 import os
+import select
 import signal
 import site
 import socket
@@ -27,22 +28,26 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 from halo_forge.sandbox import kernel, wire
-from halo_forge.sandbox.cell import Streams, Trouble
+from halo_forge.sandbox.cell import Streams
 from halo_forge.sandbox.children import fork_child
+from halo_forge.sandbox.family import Family
+from halo_forge.sandbox.killing import reap_the_dead
 from halo_forge.sandbox.policy import ENVIRONMENT, Step, Warm
+from halo_forge.sandbox.running import LinkedRun, Run, Trouble, send_report
 from halo_forge.sandbox.worker import Program
 
 __all__ = ["Nursery"]
 
 _OURS = __name__.partition(".")[0]
-_STREAMS = 4
-_PID = struct.Struct("!i")
+_STREAMS = 3
+_IDS = struct.Struct("!ii")
 
-_Spawn = Callable[[Callable[[], None]], int]
-"""Forks a child that does some work where a run belongs; returns its id."""
+_Begin = Callable[[Step, Streams, int, int, Program], None]
+"""Becomes the program of a run in the child that is called with it.
 
-_Enter = Callable[[Step, Streams, Program, int], None]
-"""Supervises a run in that child; the number is that of `Nursery.processes`."""
+Its arguments are the step, its streams, where to say why it could not be started, the number of
+`Nursery.processes`, and what begins the program.
+"""
 
 
 class Nursery:
@@ -51,18 +56,18 @@ class Nursery:
     Make it before the first job. Everything ends with the worker.
 
     Args:
-        spawn: How this backend forks the supervisor of a run.
-        enter: What that supervisor does.
-        keep: Descriptors that ``spawn`` and ``enter`` need.
+        home: Descriptor of the worker's PID namespace.
+        begin: How a child becomes a program in this backend.
+        keep: Descriptors that this needs.
     """
 
-    def __init__(self, spawn: _Spawn, enter: _Enter, keep: Sequence[int] = ()) -> None:
+    def __init__(self, home: int, begin: _Begin, keep: Sequence[int] = ()) -> None:
         self._open: dict[str, socket.socket] = {}
         self._channel, theirs = socket.socketpair()
 
         def work() -> None:
             _close_all_but({theirs.fileno(), *keep})
-            _serve_nursery(theirs, spawn, enter)
+            _serve_nursery(theirs, home, begin)
 
         child = fork_child(work)
         os.setpgid(child, child)  # so that waiting for supervisors is not waiting for it
@@ -73,24 +78,28 @@ class Nursery:
         """How many processes there are that wait for runs."""
         return 1 + len(self._open)
 
-    def start(self, warm: Warm, step: Step, streams: Streams) -> int:
-        """Start a supervisor for ``step`` and return its id, which is no child of the caller's.
+    def start(self, warm: Warm, step: Step, streams: Streams) -> Run:
+        """Start ``step``.
 
         Raises:
             Trouble: If the code cannot be loaded or its process is gone.
         """
+        link, far_link = socket.socketpair()
         ours, theirs = socket.socketpair()
-        with ours, theirs:
-            descriptors = [streams.stdin, streams.stdout, streams.stderr, streams.link.fileno()]
+        with ours, theirs, far_link:
+            pipes = [streams.stdin, streams.stdout, streams.stderr]
+            ends = [*pipes, far_link.fileno(), theirs.fileno()]
             try:
                 if warm.key not in self._open:
                     self._open[warm.key] = self._load(warm)
                 channel = self._open[warm.key]
-                socket.send_fds(channel, [b"r"], [*descriptors, theirs.fileno()])
+                socket.send_fds(channel, [b"r"], ends)
                 # A step without its input: nobody but the program reads that.
                 wire.send(ours, {**wire.encode_step(step)[0], "processes": self.processes})
-                return int(_PID.unpack(channel.recv(_PID.size, socket.MSG_WAITALL))[0])
+                first, program = _IDS.unpack(channel.recv(_IDS.size, socket.MSG_WAITALL))
+                return LinkedRun(link, (program, first))
             except (OSError, struct.error) as error:
+                link.close()
                 raise Trouble(f"the warm process of {warm.key} is gone: {error}") from error
 
     def _load(self, warm: Warm) -> socket.socket:
@@ -104,16 +113,17 @@ class Nursery:
         return channel
 
 
-def _serve_nursery(orders: socket.socket, spawn: _Spawn, enter: _Enter) -> None:
+def _serve_nursery(orders: socket.socket, home: int, begin: _Begin) -> None:
     """Fork a process for each channel that comes, until there are no more."""
-    _outlive_nobody()
+    signal.signal(signal.SIGCHLD, lambda *_: reap_the_dead())
+    kernel.die_with_parent()
     gc.disable()
     while descriptors := _received(orders, 1):
         with socket.socket(fileno=descriptors[0]) as channel:
 
             def work(channel: socket.socket = channel) -> None:
                 orders.close()
-                _serve_warm(channel, spawn, enter)
+                _serve_warm(channel, home, begin)
 
             fork_child(work)
 
@@ -127,19 +137,6 @@ def _close_all_but(keep: set[int]) -> None:
     os.closerange(last + 1, 1 << 16)
 
 
-def _outlive_nobody() -> None:
-    """End with the parent, and reap children as soon as they end."""
-    signal.signal(signal.SIGCHLD, _reap)
-    if sys.platform == "linux":
-        kernel.die_with_parent()
-
-
-def _reap(*_: object) -> None:
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-
-
 def _received(channel: socket.socket, count: int) -> list[int]:
     """Return descriptors that were sent, none at the end."""
     try:
@@ -149,9 +146,10 @@ def _received(channel: socket.socket, count: int) -> list[int]:
     return descriptors
 
 
-def _serve_warm(channel: socket.socket, spawn: _Spawn, enter: _Enter) -> None:
+def _serve_warm(channel: socket.socket, home: int, begin: _Begin) -> None:
     """Load the code, and fork for each run that comes."""
-    _outlive_nobody()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    kernel.die_with_parent()
     warm = wire.decode_warm(*wire.receive(channel))
     try:
         main = _load(warm)
@@ -166,21 +164,32 @@ def _serve_warm(channel: socket.socket, spawn: _Spawn, enter: _Enter) -> None:
 
     gc.collect()
     gc.freeze()
-    while descriptors := _received(channel, _STREAMS + 1):
+    while descriptors := _received(channel, _STREAMS + 2):
+        *pipes, link, order = descriptors
+        streams = Streams(*pipes)
 
-        def work(descriptors: list[int] = descriptors) -> None:
-            channel.close()
-            stdin, stdout, stderr, link, order = descriptors
+        def work(errors: int, streams: Streams = streams, order: int = order) -> None:
             with socket.socket(fileno=order) as told:
                 head, _ = wire.receive(told)
-            streams = Streams(stdin, stdout, stderr, socket.socket(fileno=link))
-            enter(wire.decode_step(head), streams, program, head["processes"])
+            begin(wire.decode_step(head), streams, errors, head["processes"], program)
 
-        child = spawn(work)
-        for descriptor in descriptors:
+        run = Family(home, work)
+        for descriptor in (*pipes, order):
             os.close(descriptor)
-        with contextlib.suppress(OSError):
-            channel.sendall(_PID.pack(child))
+        with contextlib.suppress(OSError), socket.socket(fileno=link) as listener:
+            channel.sendall(_IDS.pack(*run.roots))
+            _watch(run, listener)
+
+
+def _watch(run: Family, link: socket.socket) -> None:
+    """Wait for the end of a run, or for the order to stop it, and report."""
+    with contextlib.closing(run):
+        poller = select.poll()
+        poller.register(run, select.POLLIN)
+        poller.register(link, select.POLLIN)
+        if any(descriptor == link.fileno() for descriptor, _ in poller.poll()):
+            run.stop()
+        send_report(link, run.report())
 
 
 def _load(warm: Warm) -> Callable[[list[str]], None]:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
-import socket
 import time
+from dataclasses import replace
 from typing import Final
 
-from halo_forge.sandbox import wire
-from halo_forge.sandbox.cell import Cell, Streams, Trouble
+from halo_forge.sandbox.cell import Cell, Streams
+from halo_forge.sandbox.deadline import Deadline
 from halo_forge.sandbox.policy import Limits, Outcome, Status, Step, Warm
-from halo_forge.sandbox.supervisor import STARVATION_FACTOR, Report
+from halo_forge.sandbox.running import Report, Run, Trouble
 
 __all__ = ["judge", "reap_supervisors", "run_step"]
 
 _CHUNK: Final = 1 << 16
 _GRACE: Final = 25.0
+_LONG: Final = 3600.0
 _FULL: Final = 0.75
 _LAST_WORDS: Final = 300
 
@@ -28,7 +30,7 @@ class _Conversation:
 
     Attributes:
         overflow: The program wrote more than its limit.
-        report: The supervisor's last word, once it has come.
+        stopped: Why the run was stopped; empty if it was not.
     """
 
     def __init__(self, step: Step, guards: tuple[int, ...]) -> None:
@@ -38,66 +40,74 @@ class _Conversation:
         stdin, self._stdin = os.pipe()
         self._stdout, stdout = os.pipe()
         self._stderr, stderr = os.pipe()
-        self._link, theirs = socket.socketpair()
         self._texts = {self._stdout: bytearray(), self._stderr: bytearray()}
         self._poller = select.poll()
         self._open = {self._stdin, self._stdout, self._stderr}
-        self.streams = Streams(stdin, stdout, stderr, theirs)
+        self.streams = Streams(stdin, stdout, stderr)
         self.overflow = False
-        self.report: Report | None = None
+        self.stopped = ""
+        self._give_up = math.inf
 
     def begin(self) -> None:
         """Close the child's ends and watch ours."""
         for descriptor in (self.streams.stdin, self.streams.stdout, self.streams.stderr):
             os.close(descriptor)
-        self.streams.link.close()
         for descriptor in (self._stdin, self._stdout, self._stderr):
             os.set_blocking(descriptor, False)
         self._poller.register(self._stdin, select.POLLOUT)
         self._poller.register(self._stdout, select.POLLIN)
         self._poller.register(self._stderr, select.POLLIN)
-        self._poller.register(self._link, select.POLLIN)
         for guard in self._guards:
             self._poller.register(guard, 0)
         if not self._unsent:
             self._forget(self._stdin)
 
-    def carry_on(self) -> None:
-        """Serve the pipes until the supervisor has reported.
+    def carry_on(self, run: Run, deadline: Deadline) -> Report:
+        """Serve the pipes until the run has ended, or had to be stopped, and has reported.
 
         Raises:
-            Trouble: If the supervisor dies or hangs, or if whoever wants the result is gone.
+            Trouble: If it does not, or if whoever wants the result is gone.
         """
-        patience = time.monotonic() + self._step.limits.wall_seconds * STARVATION_FACTOR + _GRACE
-        while self.report is None:
-            left = patience - time.monotonic()
-            if left <= 0:
-                raise Trouble("the supervisor of a run did not answer")
-            for descriptor, _ in self._poller.poll(left * 1000):
+        self._poller.register(run, select.POLLIN)
+        ended = False
+        while not ended:
+            left = min(self._time_left(run, deadline), _LONG)
+            ready = {descriptor for descriptor, _ in self._poller.poll(left * 1000 + 1)}
+            ended = run.fileno() in ready
+            for descriptor in ready - {run.fileno()}:
                 self._serve(descriptor)
+        report = self._take_report(run)
         for descriptor in self._open & self._texts.keys():
             self._drain(descriptor)
+        return report
+
+    def _time_left(self, run: Run, deadline: Deadline) -> float:
+        """Stop the run when it is time to; return for how many seconds there is nothing to do."""
+        if not self.stopped:
+            self.stopped = "overflow" if self.overflow else deadline.reached()
+            if not self.stopped:
+                return deadline.left
+            run.stop()
+            self._give_up = time.monotonic() + _GRACE
+        left = self._give_up - time.monotonic()
+        if left <= 0:
+            raise Trouble("a run did not end when it was told to")
+        return left
 
     def _serve(self, descriptor: int) -> None:
         if descriptor in self._guards:
             raise Trouble("the client or the broker is gone")
         if descriptor == self._stdin:
             self._feed()
-        elif descriptor in self._texts:
-            self._listen(descriptor)
         else:
-            self.report = self._take_report()
+            self._listen(descriptor)
 
-    def _take_report(self) -> Report:
+    def _take_report(self, run: Run) -> Report:
         try:
-            fields, _ = wire.receive(self._link)
-        except (wire.ChannelClosed, OSError) as error:
+            return run.report()
+        except Trouble as error:
             said = self.stderr[-_LAST_WORDS:].decode(errors="replace").strip()
-            raise Trouble(f"the supervisor of a run died {said!r}") from error
-        if "fault" in fields:
-            raise Trouble(f"could not prepare a run: {fields['fault']}")
-        fields["failure"] = tuple(fields["failure"])
-        return Report(**fields)
+            raise Trouble(f"{error}: {said!r}" if said else str(error)) from error
 
     def _feed(self) -> None:
         try:
@@ -122,9 +132,7 @@ class _Conversation:
         text, room = self._texts[descriptor], self._step.limits.output
         room -= len(text)
         text += data[:room]
-        if len(data) > room and not self.overflow:
-            self.overflow = True
-            self._link.shutdown(socket.SHUT_WR)
+        self.overflow |= len(data) > room
         return True
 
     def _drain(self, descriptor: int) -> None:
@@ -148,7 +156,6 @@ class _Conversation:
 
     def end(self) -> None:
         """Close what is still open."""
-        self._link.close()
         while self._open:
             os.close(self._open.pop())
 
@@ -175,31 +182,31 @@ def run_step(
     """
     reap_supervisors()
     talk = _Conversation(step, guards)
-    child = cell.start(step, talk.streams, writable=writable, warm=warm)
     try:
-        talk.begin()
-        talk.carry_on()
-    except BaseException:
-        os.kill(child, signal.SIGKILL)
-        raise
+        run = cell.start(step, talk.streams, writable=writable, warm=warm)
+        with contextlib.closing(run):
+            deadline = Deadline(step.limits, run.roots)
+            talk.begin()
+            report = talk.carry_on(run, deadline)
     finally:
         talk.end()
-    report = talk.report
-    if report is None:
-        raise Trouble("a run ended without a report")
-    if report.reason == "starved" and not talk.overflow:
-        got = f"a run got {report.cpu:.1f} s of a core in {report.wall:.0f} s"
+    wall, killed = deadline.elapsed, report.signal == signal.SIGKILL
+    if killed:  # what was killed was not always waited for
+        report = replace(report, cpu=max(report.cpu, deadline.spent))
+    reason = talk.stopped if killed else ""
+    if reason == "starved":
+        got = f"a run got {report.cpu:.1f} s of a core in {wall:.0f} s"
         raise Trouble(f"the machine is too busy: {got}")
     stderr = talk.stderr + _explain(step, report)
-    status = judge(report, step.limits, overflow=talk.overflow, oom=cell.out_of_memory())
+    oom = cell.out_of_memory()
     return Outcome(
-        status=status,
+        status=judge(report, step.limits, stopped=reason, overflow=talk.overflow, oom=oom),
         code=report.code,
         signal=report.signal,
         stdout=talk.stdout,
         stderr=stderr[: step.limits.output],
         cpu=report.cpu,
-        wall=report.wall,
+        wall=wall,
         rss=report.rss,
         leftovers=report.leftovers,
     )
@@ -234,15 +241,23 @@ def _explain(step: Step, report: Report) -> bytes:
     return f"{name}: {text}\n".encode(errors="replace")
 
 
-def judge(report: Report, limits: Limits, *, overflow: bool, oom: bool) -> Status:
-    """Name the way a run ended; a limit that was hit goes before the exit code."""
+def judge(report: Report, limits: Limits, *, stopped: str, overflow: bool, oom: bool) -> Status:
+    """Name the way a run ended; a limit that was hit goes before the exit code.
+
+    Args:
+        report: What came of it.
+        limits: What it might use.
+        stopped: Why it was stopped; empty if it was not.
+        overflow: It wrote too much.
+        oom: The kernel killed for memory.
+    """
     if overflow:
         return Status.OUTPUT_LIMIT
     if oom:
         return Status.MEMORY_LIMIT
     if report.cpu > limits.cpu or report.signal == signal.SIGXCPU:
         return Status.CPU_LIMIT
-    if report.reason != "ended":
+    if stopped:
         return Status.TIMEOUT
     if report.code == 0:
         return Status.OK

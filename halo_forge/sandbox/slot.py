@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from halo_forge.sandbox import wire
-from halo_forge.sandbox.cell import Cell, Trouble
+from halo_forge.sandbox.cell import Cell
 from halo_forge.sandbox.policy import Job, JobResult, Kept, Outcome
 from halo_forge.sandbox.runner import reap_supervisors, run_step
+from halo_forge.sandbox.running import Trouble
 
 __all__ = ["serve"]
 

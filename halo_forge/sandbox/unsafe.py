@@ -8,10 +8,11 @@ import sys
 
 from halo_forge.sandbox import kernel
 from halo_forge.sandbox.cell import LINK_FD, Streams
-from halo_forge.sandbox.children import fork_child
 from halo_forge.sandbox.directory import DirectoryCell
+from halo_forge.sandbox.killing import kill_group
 from halo_forge.sandbox.policy import GUARANTEES, Guarantee, Level, Step, Warm
-from halo_forge.sandbox.supervisor import kill_group, supervise
+from halo_forge.sandbox.running import LinkedRun, Run
+from halo_forge.sandbox.supervisor import supervise
 from halo_forge.sandbox.worker import Restraint
 from halo_forge.utils.typing import override
 
@@ -31,14 +32,14 @@ class UnsafeCell(DirectoryCell):
     @override
     def start(
         self, step: Step, streams: Streams, *, writable: bool, warm: Warm | None = None
-    ) -> int:
-        """Start a supervisor for ``step``."""
+    ) -> Run:
+        """Start ``step``; see `Cell.start`."""
         self.box.chmod(0o755 if writable else 0o555)
         self._renew_scratch()
-        return fork_child(lambda: self._run(step, streams))
+        return LinkedRun.fork(lambda link: self._run(step, streams, link))
 
-    def _run(self, step: Step, streams: Streams) -> None:
-        streams.install()
+    def _run(self, step: Step, streams: Streams, link: int) -> None:
+        streams.install(link)
         if sys.platform == "linux":
             kernel.adopt_orphans()
             kernel.die_with_parent()

@@ -11,8 +11,9 @@ from typing import NoReturn
 
 from halo_forge.sandbox import kernel
 from halo_forge.sandbox.policy import ENVIRONMENT, Limits, Step
+from halo_forge.sandbox.running import Failure
 
-__all__ = ["Program", "Restraint", "become"]
+__all__ = ["Program", "Restraint", "become", "why_not_started"]
 
 _STACK_SOFT, _STACK_HARD = 8 << 20, 64 << 20
 _ADDRESS_SPACE_FACTOR = 4
@@ -78,12 +79,19 @@ def become(
         os._exit(127)
 
 
+def why_not_started(said: bytes) -> Failure:
+    """Return what `become` said of a program that it could not start, if it said anything."""
+    words = said.decode(errors="replace").split("\n", 2)
+    return (words[0], int(words[1]), words[2]) if len(words) == 3 else ()
+
+
 def _restrain(limits: Limits, restraint: Restraint, errors: int) -> None:
     if restraint.cgroup >= 0:
         os.write(restraint.cgroup, b"0")
     if restraint.confine is not None:
         restraint.confine()
-    os.dup2(errors, _ERROR_FD, inheritable=False)
+    if errors != _ERROR_FD:
+        os.dup2(errors, _ERROR_FD, inheritable=False)
     os.closerange(_ERROR_FD + 1, 1 << 16)
     os.setpgid(0, 0)
     _reset_signals()
