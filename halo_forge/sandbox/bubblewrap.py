@@ -57,11 +57,12 @@ class BubblewrapCell(Cell):
 
     def _copy_code(self) -> None:
         """Copy what runs inside: the package may lie where the worker's user cannot read."""
-        package = self._base / "code" / "halo_forge" / "sandbox"
-        package.mkdir(parents=True)
-        for source in Path(__file__).parent.glob("*.py"):
-            (package / source.name).write_bytes(source.read_bytes())
-            py_compile.compile(str(package / source.name))  # else every run compiles it anew
+        here, there = Path(__file__).parents[1], self._base / "code" / "halo_forge"
+        for source in (*here.glob("sandbox/*.py"), here / "utils" / "typing.py"):
+            copy = there / source.relative_to(here)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(source.read_bytes())
+            py_compile.compile(str(copy))  # else every run compiles it anew
 
     def _shed_root(self) -> None:
         user = private_user(self._settings.index)

@@ -6,7 +6,6 @@ in between need be told anything. Process 1 does next to nothing, which makes it
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from typing import IO
 
 from halo_forge.sandbox import kernel
 from halo_forge.sandbox.children import fork_child
-from halo_forge.sandbox.killing import kill_namespace, reap_the_dead
+from halo_forge.sandbox.killing import kill_namespace
 from halo_forge.sandbox.running import Report, Run
 from halo_forge.sandbox.worker import why_not_started
 from halo_forge.utils.typing import override
@@ -40,7 +39,10 @@ class Family(Run):
         reader, errors = os.pipe()
         self._errors: IO[bytes] = open(reader, "rb", buffering=0)  # noqa: PTH123, SIM115
         try:
+            # Inherited by process 1, whose orphans are then reaped by nobody's effort.
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
             first = fork_child(lambda: _be_first(order))
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             program = fork_child(lambda: work(errors))
         finally:
             os.close(order)
@@ -86,16 +88,13 @@ class Family(Run):
 
 
 def _be_first(order: int) -> None:
-    """Be process 1: adopt orphans, and at the end of ``order`` kill all that live.
-
-    See pid_namespaces(7): process 1 hears only signals that it has a handler for.
-    """
+    """Be process 1: at the end of ``order`` kill all that live, and say how many they were."""
     os.closerange(0, order)
     os.closerange(order + 1, 1 << 16)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGCHLD, lambda *_: reap_the_dead())
-    with contextlib.suppress(OSError):
-        os.read(order, 1)
+    os.read(order, 1)
+    try:
+        os.kill(-1, 0)
+    except ProcessLookupError:
+        os._exit(0)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    reap_the_dead()
     os._exit(min(kill_namespace(0), _MOST))

@@ -7,8 +7,11 @@ systems the module imports, and every call raises `OSError`.
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import platform
+import struct
+from collections.abc import Callable
 from typing import Final
 
 __all__ = [
@@ -73,40 +76,50 @@ _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _SECCOMP_MODE_FILTER = 2
 _CAPABILITY_VERSION_3 = 0x20080522
 _SIGKILL = 9
+_CAPABILITY_HEADER = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+_NO_CAPABILITIES = bytes(24)
 
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-class _MountAttr(ctypes.Structure):
-    _fields_ = (
-        ("attr_set", ctypes.c_uint64),
-        ("attr_clr", ctypes.c_uint64),
-        ("propagation", ctypes.c_uint64),
-        ("userns_fd", ctypes.c_uint64),
-    )
-
-
-class _CapHeader(ctypes.Structure):
-    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
 
 
 class _SockFprog(ctypes.Structure):
     _fields_ = (("len", ctypes.c_ushort), ("filter", ctypes.c_void_p))
 
 
-def _call(name: str, *arguments: object) -> int:
+def _declare(name: str, *kinds: type) -> Callable[..., int]:
+    """Return a function of the C library that raises `OSError` where it returns -1.
+
+    The kinds of its arguments are told once: to work them out at each call would touch more
+    memory, and what a forked child touches is copied.
+    """
     function = getattr(_libc, name, None)
-    if function is None:
-        raise OSError(38, f"{name} does not exist on this system")
-    result: int = function(*arguments)
-    if result == -1:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{name}: {os.strerror(number)}")
-    return result
+    if function is not None:
+        function.argtypes = kinds
+
+    def call(*arguments: object) -> int:
+        if function is None:
+            raise OSError(38, f"{name} does not exist on this system")
+        result: int = function(*arguments)
+        if result == -1:
+            number = ctypes.get_errno()
+            raise OSError(number, f"{name}: {os.strerror(number)}")
+        return result
+
+    return call
 
 
-def _prctl(option: int, argument: int = 0, address: object = 0) -> None:
-    _call("prctl", option, ctypes.c_ulong(argument), address, ctypes.c_ulong(0), ctypes.c_ulong(0))
+_text, _pointer, _long, _int = ctypes.c_char_p, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_int
+_prctl_of_5 = _declare("prctl", _int, _long, _long, _long, _long)
+_unshare = _declare("unshare", _int)
+_setns = _declare("setns", _int, _int)
+_mount = _declare("mount", _text, _text, _text, _long, _text)
+_umount2 = _declare("umount2", _text, _int)
+_capset = _declare("capset", _pointer, _pointer)
+_syscall = _declare("syscall", _long, _pointer, _pointer, _pointer, _pointer, _pointer)
+
+
+def _prctl(option: int, argument: int = 0, address: int = 0) -> None:
+    _prctl_of_5(option, argument, address, 0, 0)
 
 
 def unshare(flags: int) -> None:
@@ -114,7 +127,7 @@ def unshare(flags: int) -> None:
 
     See unshare(2), namespaces(7).
     """
-    _call("unshare", flags)
+    _unshare(flags)
 
 
 def setns(descriptor: int, kind: int) -> None:
@@ -122,7 +135,7 @@ def setns(descriptor: int, kind: int) -> None:
 
     See setns(2).
     """
-    _call("setns", descriptor, kind)
+    _setns(descriptor, kind)
 
 
 def mount(kind: str, target: str, flags: int = 0, options: str = "") -> None:
@@ -130,44 +143,31 @@ def mount(kind: str, target: str, flags: int = 0, options: str = "") -> None:
 
     See mount(2), tmpfs(5), proc(5).
     """
-    _call(
-        "mount",
-        kind.encode(),
-        target.encode(),
-        kind.encode(),
-        ctypes.c_ulong(flags),
-        options.encode(),
-    )
+    name = kind.encode()
+    _mount(name, target.encode(), name, flags, options.encode())
 
 
 def bind(source: str, target: str) -> None:
     """Show ``source``, with all that is mounted below it, at ``target`` too; see mount(2)."""
-    flags = ctypes.c_ulong(_MS_BIND | _MS_REC)
-    _call("mount", os.fsencode(source), os.fsencode(target), None, flags, None)
+    _mount(os.fsencode(source), os.fsencode(target), None, _MS_BIND | _MS_REC, None)
 
 
 def make_private(target: str) -> None:
     """Stop mounts from propagating in or out; see mount_namespaces(7)."""
-    _call("mount", None, target.encode(), None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None)
+    _mount(None, target.encode(), None, _MS_REC | _MS_PRIVATE, None)
 
 
 def set_mount_flags(target: str, flags: int, *, recursive: bool = False) -> None:
     """Add ``MOUNT_*`` flags to a mount, or to a whole tree of them; see mount_setattr(2)."""
-    attributes = _MountAttr(attr_set=flags)
-    _call(
-        "syscall",
-        ctypes.c_long(_SYS_MOUNT_SETATTR),
-        _AT_FDCWD,
-        os.fsencode(target),
-        _AT_RECURSIVE if recursive else 0,
-        ctypes.byref(attributes),
-        ctypes.c_size_t(ctypes.sizeof(attributes)),
-    )
+    attributes = struct.pack("=QQQQ", flags, 0, 0, 0)  # set, clear, propagation, user namespace
+    depth = _AT_RECURSIVE if recursive else 0
+    place = os.fsencode(target)
+    _syscall(_SYS_MOUNT_SETATTR, _AT_FDCWD, place, depth, attributes, len(attributes))
 
 
 def detach(target: str) -> None:
     """Unmount ``target`` now and free it when its last user is gone; see umount2(2)."""
-    _call("umount2", os.fsencode(target), _MNT_DETACH)
+    _umount2(os.fsencode(target), _MNT_DETACH)
 
 
 def pivot_root(new: str, old: str) -> None:
@@ -175,7 +175,7 @@ def pivot_root(new: str, old: str) -> None:
 
     See pivot_root(2).
     """
-    _call("syscall", ctypes.c_long(_SYS_PIVOT_ROOT), new.encode(), old.encode())
+    _syscall(_SYS_PIVOT_ROOT, new.encode(), old.encode(), 0, 0, 0)
 
 
 def die_with_parent() -> None:
@@ -200,9 +200,13 @@ def set_no_new_privileges() -> None:
 
 def load_seccomp(program: bytes) -> None:
     """Filter the system calls of this process and its children; see seccomp(2)."""
+    _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(_filter(program)))
+
+
+@functools.cache
+def _filter(program: bytes) -> ctypes.Structure:
     code = ctypes.create_string_buffer(program, len(program))
-    fprog = _SockFprog(len(program) // 8, ctypes.cast(code, ctypes.c_void_p))
-    _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(fprog))
+    return _SockFprog(len(program) // 8, ctypes.cast(code, ctypes.c_void_p))
 
 
 def create_ruleset(attributes: bytes, flags: int = 0) -> int:
@@ -210,30 +214,19 @@ def create_ruleset(attributes: bytes, flags: int = 0) -> int:
 
     Without attributes and with flag 1 it returns the version of the interface instead.
     """
-    return _call(
-        "syscall",
-        ctypes.c_long(_SYS_LANDLOCK_CREATE_RULESET),
-        attributes or None,
-        ctypes.c_size_t(len(attributes)),
-        ctypes.c_uint32(flags),
-    )
+    size = len(attributes)
+    return _syscall(_SYS_LANDLOCK_CREATE_RULESET, attributes or None, size, flags, 0, 0)
 
 
 def add_path_rule(ruleset: int, attributes: bytes) -> None:
     """Allow something below a file or directory; see landlock_add_rule(2)."""
-    _call(
-        "syscall",
-        ctypes.c_long(_SYS_LANDLOCK_ADD_RULE),
-        ruleset,
-        _LANDLOCK_RULE_PATH_BENEATH,
-        attributes,
-        ctypes.c_uint32(0),
-    )
+    beneath = _LANDLOCK_RULE_PATH_BENEATH
+    _syscall(_SYS_LANDLOCK_ADD_RULE, ruleset, beneath, attributes, 0, 0)
 
 
 def restrict_self(ruleset: int) -> None:
     """Bind this process and its children to a ruleset; see landlock_restrict_self(2)."""
-    _call("syscall", ctypes.c_long(_SYS_LANDLOCK_RESTRICT_SELF), ruleset, ctypes.c_uint32(0))
+    _syscall(_SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0, 0, 0, 0)
 
 
 def drop_bounding_set() -> None:
@@ -250,8 +243,7 @@ def drop_bounding_set() -> None:
 def drop_all_capabilities() -> None:
     """Give up every capability of this process; see capset(2)."""
     _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
-    header = _CapHeader(_CAPABILITY_VERSION_3, 0)
-    _call("capset", ctypes.byref(header), (ctypes.c_uint32 * 6)())
+    _capset(_CAPABILITY_HEADER, _NO_CAPABILITIES)
 
 
 def has_capability(capability: int) -> bool:

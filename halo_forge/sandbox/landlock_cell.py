@@ -15,6 +15,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 from halo_forge.sandbox import kernel, landlock
 from halo_forge.sandbox.cell import KEPT_FD, LINK_FD, CellSettings, Streams
@@ -28,7 +29,7 @@ from halo_forge.sandbox.running import LinkedRun, Run, Trouble
 from halo_forge.sandbox.seccomp import build_filter
 from halo_forge.sandbox.shelf import SHOWN, Shelf, make_folder
 from halo_forge.sandbox.supervisor import complaining, supervise
-from halo_forge.sandbox.worker import Restraint
+from halo_forge.sandbox.worker import Restraint, become, executing, limit_rows
 from halo_forge.utils.typing import override
 
 __all__ = ["LandlockCell", "count_processes", "promises"]
@@ -140,16 +141,18 @@ class LandlockCell(DirectoryCell):
             if self._abi >= landlock.SCOPES_SINCE:
                 landlock.fence_signals()
             os.chdir(self.box)
-            restraint = Restraint(
-                user=self._user,
-                seccomp=self._filter,
-                niceness=self._settings.niceness,
-                companions=0 if self._user is not None else self._companions(),
-                confine=self._enter_rules,
-                environment=self._environment(),
-            )
+            companions = 0 if self._user is not None else self._companions()
+        restraint = Restraint(
+            user=self._user, seccomp=self._filter, niceness=self._settings.niceness
+        )
         limits = replace(step.limits, file_size=min(step.limits.file_size, step.limits.disk))
-        supervise(replace(self._translated(step), limits=limits), restraint, link, self._kill)
+        rows = limit_rows(limits, companions=companions)
+        begin = executing(self._translated(step).argv, self._environment())
+
+        def launch(errors: int) -> NoReturn:
+            become(begin, rows, restraint, errors, self._enter_rules)
+
+        supervise(launch, link, self._kill)
 
     def _companions(self) -> int:
         """Return how many processes of this user there may be: those at the opening and all since.

@@ -24,7 +24,7 @@ from halo_forge.sandbox.identity import (
     private_user,
     shed_root,
 )
-from halo_forge.sandbox.nursery import Nursery
+from halo_forge.sandbox.nursery import Nursery, Orders
 from halo_forge.sandbox.policy import BOX, Guarantee, Job, Level, Step, Warm
 from halo_forge.sandbox.rootfs import (
     KEPT,
@@ -37,7 +37,14 @@ from halo_forge.sandbox.scratch import place_files
 from halo_forge.sandbox.seccomp import build_filter
 from halo_forge.sandbox.shelf import SHOWN, Shelf, make_folder
 from halo_forge.sandbox.slot import serve
-from halo_forge.sandbox.worker import Program, Restraint, become
+from halo_forge.sandbox.worker import (
+    Begin,
+    Restraint,
+    become,
+    executing,
+    inherit_signals,
+    limit_rows,
+)
 from halo_forge.utils.typing import override
 
 __all__ = ["NamespaceCell", "enter_namespaces"]
@@ -93,6 +100,13 @@ class NamespaceCell(Cell):
         self._user = INSIDE_USER if user is None or not self._privileged else user
         self._filter = build_filter()
         self._group = MemoryGroup.create()
+        self._counted = _counts_processes(privileged=self._privileged)
+        self._restraint = Restraint(
+            user=self._user if self._privileged else None,
+            seccomp=self._filter,
+            niceness=settings.niceness,
+            cgroup=-1 if self._group is None else KEPT_FD,
+        )
         self._home_pid_namespace = -1
         self._nursery: Nursery | None = None
         self._disk = 0
@@ -139,13 +153,14 @@ class NamespaceCell(Cell):
         kernel.set_dumpable(dumpable=False)
         keep = [] if self._group is None else [self._group.entrance]
         keep.append(self._home_pid_namespace)
-        self._nursery = Nursery(self._home_pid_namespace, self._begin_warm, keep)
+        inherit_signals()
+        self._nursery = Nursery(self._home_pid_namespace, self._become, keep)
         return self._promises(has_proc=has_proc)
 
     def _promises(self, *, has_proc: bool) -> tuple[Guarantee, ...]:
         strict, how = Level.ENFORCED, "mount namespace, read-only root"
         seccomp = " and seccomp" if self._filter else ""
-        group, counted = self._group, _counts_processes(privileged=self._privileged)
+        group, counted = self._group, self._counted
         rows = (
             ("network", strict, f"network namespace{seccomp}"),
             ("files", strict, how if has_proc else f"{how}, /proc empty"),
@@ -176,51 +191,34 @@ class NamespaceCell(Cell):
         """Start ``step``; see `Cell.start`."""
         if self._group is not None:
             self._group.limit(step.limits.memory + self._disk)
-        waiting = 0
-        if self._nursery is not None:
-            if warm is not None and not writable:
-                return self._nursery.start(warm, step, streams)
-            waiting = self._nursery.processes
-        return Family(
-            self._home_pid_namespace,
-            lambda errors: self._begin(step, streams, errors, waiting, writable=writable),
-        )
+        nursery = self._nursery
+        companions = 0
+        if not self._privileged:
+            companions = _COMPANIONS_IN_USER_NAMESPACE + (nursery.processes if nursery else 0)
+        rows = limit_rows(step.limits, companions=companions, processes=self._counted)
+        orders = Orders(step.argv, rows, step.limits.disk)
+        if nursery is not None and warm is not None and not writable:
+            return nursery.start(warm, orders, streams)
+        begin = executing(step.argv)
 
-    def _begin_warm(
-        self, step: Step, streams: Streams, errors: int, waiting: int, program: Program
-    ) -> None:
-        self._begin(step, streams, errors, waiting, writable=False, program=program)
+        def work(errors: int) -> None:
+            self._become(begin, orders, streams, errors, writable=writable)
 
-    def _begin(
-        self,
-        step: Step,
-        streams: Streams,
-        errors: int,
-        waiting: int,
-        *,
-        writable: bool,
-        program: Program | None = None,
+        return Family(self._home_pid_namespace, work)
+
+    def _become(
+        self, begin: Begin, orders: Orders, streams: Streams, errors: int, *, writable: bool = False
     ) -> NoReturn:
-        """Become the program of ``step``, in a child that is in a PID namespace of its own."""
-        companions = waiting + _COMPANIONS_IN_USER_NAMESPACE
+        """Become a program, in a child that is in a PID namespace of its own."""
         group = self._group
         streams.install(errors, *([] if group is None else [group.entrance]))
 
         def seclude() -> None:
             # Making one costs as much as a fork; the filter lets nobody make what would be in it.
             kernel.unshare(kernel.CLONE_NEWNS | (0 if self._filter else kernel.CLONE_NEWIPC))
-            mount_private_places(step.limits.disk, writable_box=writable)
+            mount_private_places(orders.disk, writable_box=writable)
 
-        restraint = Restraint(
-            user=self._user if self._privileged else None,
-            seccomp=self._filter,
-            niceness=self._settings.niceness,
-            companions=0 if self._privileged else companions,
-            count_processes=_counts_processes(privileged=self._privileged),
-            cgroup=-1 if group is None else KEPT_FD,
-            confine=seclude,
-        )
-        become(step, restraint, LINK_FD, program)
+        become(begin, orders.limits, self._restraint, LINK_FD, seclude)
 
     @override
     def clear(self) -> None:

@@ -15,6 +15,7 @@ import contextlib
 import gc
 import importlib
 import io
+import json
 import os
 import select
 import signal
@@ -26,28 +27,42 @@ import traceback
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import NamedTuple, NoReturn
 
 from halo_forge.sandbox import kernel, wire
 from halo_forge.sandbox.cell import Streams
 from halo_forge.sandbox.children import fork_child
 from halo_forge.sandbox.family import Family
 from halo_forge.sandbox.killing import reap_the_dead
-from halo_forge.sandbox.policy import ENVIRONMENT, Step, Warm
+from halo_forge.sandbox.policy import ENVIRONMENT, Warm
 from halo_forge.sandbox.running import LinkedRun, Run, Trouble, send_report
-from halo_forge.sandbox.worker import Program
+from halo_forge.sandbox.worker import Begin, LimitRow, now_begun
 
-__all__ = ["Nursery"]
+__all__ = ["Nursery", "Orders"]
 
 _OURS = __name__.partition(".")[0]
 _STREAMS = 3
 _IDS = struct.Struct("!ii")
 
-_Begin = Callable[[Step, Streams, int, int, Program], None]
-"""Becomes the program of a run in the child that is called with it.
+_AT_ONCE = 1 << 16
 
-Its arguments are the step, its streams, where to say why it could not be started, the number of
-`Nursery.processes`, and what begins the program.
-"""
+
+class Orders(NamedTuple):
+    """What a program's process must know of its run, and nobody else need.
+
+    Attributes:
+        argv: Its arguments.
+        limits: What it may use.
+        disk: Bytes of its files.
+    """
+
+    argv: Sequence[str]
+    limits: Sequence[LimitRow]
+    disk: int
+
+
+_Become = Callable[[Begin, Orders, Streams, int], NoReturn]
+"""Becomes a program in the child that calls it; the number is the descriptor for `become`."""
 
 
 class Nursery:
@@ -57,17 +72,17 @@ class Nursery:
 
     Args:
         home: Descriptor of the worker's PID namespace.
-        begin: How a child becomes a program in this backend.
+        become: How a child becomes a program in this backend.
         keep: Descriptors that this needs.
     """
 
-    def __init__(self, home: int, begin: _Begin, keep: Sequence[int] = ()) -> None:
+    def __init__(self, home: int, become: _Become, keep: Sequence[int] = ()) -> None:
         self._open: dict[str, socket.socket] = {}
         self._channel, theirs = socket.socketpair()
 
         def work() -> None:
             _close_all_but({theirs.fileno(), *keep})
-            _serve_nursery(theirs, home, begin)
+            _serve_nursery(theirs, home, become)
 
         child = fork_child(work)
         os.setpgid(child, child)  # so that waiting for supervisors is not waiting for it
@@ -78,29 +93,29 @@ class Nursery:
         """How many processes there are that wait for runs."""
         return 1 + len(self._open)
 
-    def start(self, warm: Warm, step: Step, streams: Streams) -> Run:
-        """Start ``step``.
+    def start(self, warm: Warm, orders: Orders, streams: Streams) -> Run:
+        """Start a run.
 
         Raises:
             Trouble: If the code cannot be loaded or its process is gone.
         """
         link, far_link = socket.socketpair()
-        ours, theirs = socket.socketpair()
-        with ours, theirs, far_link:
-            pipes = [streams.stdin, streams.stdout, streams.stderr]
-            ends = [*pipes, far_link.fileno(), theirs.fileno()]
-            try:
-                if warm.key not in self._open:
-                    self._open[warm.key] = self._load(warm)
-                channel = self._open[warm.key]
+        theirs, ours = os.pipe()
+        ends = [streams.stdin, streams.stdout, streams.stderr, far_link.fileno(), theirs]
+        try:
+            if warm.key not in self._open:
+                self._open[warm.key] = self._load(warm)
+            channel = self._open[warm.key]
+            with far_link, open(ours, "wb", buffering=0) as pen:  # noqa: PTH123 - a descriptor
                 socket.send_fds(channel, [b"r"], ends)
-                # A step without its input: nobody but the program reads that.
-                wire.send(ours, {**wire.encode_step(step)[0], "processes": self.processes})
-                first, program = _IDS.unpack(channel.recv(_IDS.size, socket.MSG_WAITALL))
-                return LinkedRun(link, (program, first))
-            except (OSError, struct.error) as error:
-                link.close()
-                raise Trouble(f"the warm process of {warm.key} is gone: {error}") from error
+                pen.write(json.dumps(orders).encode())
+            first, program = _IDS.unpack(channel.recv(_IDS.size, socket.MSG_WAITALL))
+        except (OSError, struct.error) as error:
+            link.close()
+            raise Trouble(f"the warm process of {warm.key} is gone: {error}") from error
+        finally:
+            os.close(theirs)
+        return LinkedRun(link, (program, first))
 
     def _load(self, warm: Warm) -> socket.socket:
         channel, theirs = socket.socketpair()
@@ -113,7 +128,7 @@ class Nursery:
         return channel
 
 
-def _serve_nursery(orders: socket.socket, home: int, begin: _Begin) -> None:
+def _serve_nursery(orders: socket.socket, home: int, become: _Become) -> None:
     """Fork a process for each channel that comes, until there are no more."""
     signal.signal(signal.SIGCHLD, lambda *_: reap_the_dead())
     kernel.die_with_parent()
@@ -123,7 +138,7 @@ def _serve_nursery(orders: socket.socket, home: int, begin: _Begin) -> None:
 
             def work(channel: socket.socket = channel) -> None:
                 orders.close()
-                _serve_warm(channel, home, begin)
+                _serve_warm(channel, home, become)
 
             fork_child(work)
 
@@ -146,7 +161,7 @@ def _received(channel: socket.socket, count: int) -> list[int]:
     return descriptors
 
 
-def _serve_warm(channel: socket.socket, home: int, begin: _Begin) -> None:
+def _serve_warm(channel: socket.socket, home: int, become: _Become) -> None:
     """Load the code, and fork for each run that comes."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     kernel.die_with_parent()
@@ -158,10 +173,6 @@ def _serve_warm(channel: socket.socket, home: int, begin: _Begin) -> None:
         return
     wire.send(channel, {})
 
-    def program(step: Step) -> None:
-        sys.argv = list(step.argv[len(warm.argv) - 1 :])
-        _begin(main, warm.arguments(step))
-
     gc.collect()
     gc.freeze()
     while descriptors := _received(channel, _STREAMS + 2):
@@ -169,9 +180,9 @@ def _serve_warm(channel: socket.socket, home: int, begin: _Begin) -> None:
         streams = Streams(*pipes)
 
         def work(errors: int, streams: Streams = streams, order: int = order) -> None:
-            with socket.socket(fileno=order) as told:
-                head, _ = wire.receive(told)
-            begin(wire.decode_step(head), streams, errors, head["processes"], program)
+            orders = Orders(*json.loads(_read(order)))
+            argv = list(orders.argv[len(warm.argv) - 1 :])
+            become(lambda: _begin(main, argv), orders, streams, errors)
 
         run = Family(home, work)
         for descriptor in (*pipes, order):
@@ -179,6 +190,13 @@ def _serve_warm(channel: socket.socket, home: int, begin: _Begin) -> None:
         with contextlib.suppress(OSError), socket.socket(fileno=link) as listener:
             channel.sendall(_IDS.pack(*run.roots))
             _watch(run, listener)
+
+
+def _read(descriptor: int) -> bytes:
+    parts = []
+    while part := os.read(descriptor, _AT_ONCE):
+        parts.append(part)
+    return b"".join(parts)
 
 
 def _watch(run: Family, link: socket.socket) -> None:
@@ -241,8 +259,10 @@ def _function(name: str) -> Callable[..., None]:
     return getattr(importlib.import_module(module), function)  # type: ignore[no-any-return]
 
 
-def _begin(main: Callable[[list[str]], None], arguments: list[str]) -> None:
+def _begin(main: Callable[[list[str]], None], argv: list[str]) -> None:
     """Call ``main`` in what looks to it like a process of its own, and end with it."""
+    now_begun()
+    sys.argv = argv
     if sys.platform == "linux":
         kernel.set_dumpable(dumpable=True)  # as after exec; a change of user took it away
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
@@ -254,7 +274,7 @@ def _begin(main: Callable[[list[str]], None], arguments: list[str]) -> None:
     gc.enable()
     status = 1
     try:
-        main(arguments)
+        main(argv[1:])
         status = 0
     except SystemExit as end:
         status = _status(end)

@@ -15,32 +15,38 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import NoReturn
 
 from halo_forge.sandbox import kernel, wire
 from halo_forge.sandbox.cell import LINK_FD
 from halo_forge.sandbox.killing import kill_namespace, reap_the_dead
-from halo_forge.sandbox.policy import Step
 from halo_forge.sandbox.running import Failure, Report, send_report
 from halo_forge.sandbox.seccomp import build_filter
-from halo_forge.sandbox.worker import Restraint, become, why_not_started
+from halo_forge.sandbox.worker import (
+    Restraint,
+    become,
+    executing,
+    inherit_signals,
+    limit_rows,
+    why_not_started,
+)
 
 __all__ = ["complaining", "main", "supervise"]
 
-_Killer = Callable[[int], int]
-"""Kills every process of the run, given the program's id; returns how many it reaped."""
 
-
-def supervise(step: Step, restraint: Restraint, link: socket.socket, kill: _Killer) -> None:
-    """Run ``step`` on this process's standard streams and send a report on ``link``.
+def supervise(
+    launch: Callable[[int], NoReturn], link: socket.socket, kill: Callable[[int], int]
+) -> None:
+    """Run a program on this process's standard streams and send a report on ``link``.
 
     Args:
-        step: What to run.
-        restraint: What the program gives up.
+        launch: Becomes the program; called in the child with a descriptor for `become`.
         link: Tells us to stop by its end, and takes the report.
-        kill: Ends all processes of the run.
+        kill: Kills every process of the run, given the program's id; returns how many it reaped.
     """
+    inherit_signals()
     bell = _hear_children()
-    child, failure = _launch(step, restraint)
+    child, failure = _launch(launch)
     _let_go_of_streams()
     status = _await(child, link, bell)
     leftovers = kill(child) - (status is None)
@@ -75,12 +81,12 @@ def _hear_children() -> int:
     return bell
 
 
-def _launch(step: Step, restraint: Restraint) -> tuple[int, Failure]:
+def _launch(launch: Callable[[int], NoReturn]) -> tuple[int, Failure]:
     """Fork the program; return its id and why it could not be started, if so."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        become(step, restraint, writer)
+        launch(writer)
     os.close(writer)
     with open(reader, "rb") as stream:  # noqa: PTH123 - a descriptor
         return child, why_not_started(stream.read())
@@ -117,10 +123,9 @@ def main(arguments: Sequence[str]) -> None:
     """
     kernel.set_dumpable(dumpable=False)
     plan = json.loads(arguments[0])
-    restraint = Restraint(
-        seccomp=build_filter(),
-        niceness=plan["niceness"],
-        companions=plan["companions"],
-    )
+    restraint = Restraint(seccomp=build_filter(), niceness=plan["niceness"])
     link = socket.socket(fileno=LINK_FD)
-    supervise(wire.decode_step(plan["step"]), restraint, link, kill_namespace)
+    step = wire.decode_step(plan["step"])
+    limits = limit_rows(step.limits, companions=plan["companions"])
+    begin = executing(step.argv)
+    supervise(lambda errors: become(begin, limits, restraint, errors), link, kill_namespace)

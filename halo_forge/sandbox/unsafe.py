@@ -13,7 +13,7 @@ from halo_forge.sandbox.killing import kill_group
 from halo_forge.sandbox.policy import GUARANTEES, Guarantee, Level, Step, Warm
 from halo_forge.sandbox.running import LinkedRun, Run
 from halo_forge.sandbox.supervisor import supervise
-from halo_forge.sandbox.worker import Restraint
+from halo_forge.sandbox.worker import Restraint, become, executing, limit_rows
 from halo_forge.utils.typing import override
 
 __all__ = ["UnsafeCell"]
@@ -44,10 +44,11 @@ class UnsafeCell(DirectoryCell):
             kernel.adopt_orphans()
             kernel.die_with_parent()
         os.chdir(self.box)
-        restraint = Restraint(
-            privileges=False,
-            niceness=self._settings.niceness,
-            count_processes=False,
-            environment=self._environment(),
+        restraint = Restraint(privileges=False, niceness=self._settings.niceness)
+        limits = limit_rows(step.limits, processes=False)
+        begin = executing(self._translated(step).argv, self._environment())
+        supervise(
+            lambda errors: become(begin, limits, restraint, errors),
+            socket.socket(fileno=LINK_FD),
+            kill_group,
         )
-        supervise(self._translated(step), restraint, socket.socket(fileno=LINK_FD), kill_group)

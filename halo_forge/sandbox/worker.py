@@ -5,78 +5,101 @@ from __future__ import annotations
 import os
 import resource
 import signal
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NoReturn
 
 from halo_forge.sandbox import kernel
-from halo_forge.sandbox.policy import ENVIRONMENT, Limits, Step
+from halo_forge.sandbox.policy import ENVIRONMENT, Limits
 from halo_forge.sandbox.running import Failure
 
-__all__ = ["Program", "Restraint", "become", "why_not_started"]
+__all__ = [
+    "Begin",
+    "LimitRow",
+    "Restraint",
+    "become",
+    "executing",
+    "inherit_signals",
+    "limit_rows",
+    "now_begun",
+    "why_not_started",
+]
 
 _STACK_SOFT, _STACK_HARD = 8 << 20, 64 << 20
 _ADDRESS_SPACE_FACTOR = 4
 _ERROR_FD = 3
 
 
+Begin = Callable[[], None]
+"""Begins the program in this process: executes it, or calls code that is here already."""
+
+LimitRow = tuple[int, int, int]
+"""Arguments of setrlimit(2): the resource, its soft and its hard limit."""
+
+
 @dataclass(frozen=True, slots=True)
 class Restraint:
-    """What a worker gives up besides the limits of its step.
+    """What a worker's programs give up, besides the limits of each.
+
+    It is worked out beforehand, since every object that a forked child touches is a page copied.
 
     Attributes:
         user: User and group id to become, where the worker starts as root.
         seccomp: Filter program, empty for none.
         privileges: Drop all capabilities and the way to new ones (needs Linux).
         niceness: Added to the priority.
-        companions: Trusted processes that the kernel counts with the program's own.
-        count_processes: Whether RLIMIT_NPROC counts only this sandbox, so that it can be set.
         cgroup: Descriptor of a ``cgroup.procs`` to enter, or -1.
-        confine: What the process does to itself before it closes its descriptors.
-        environment: The whole environment of the program.
     """
 
     user: int | None = None
     seccomp: bytes = b""
     privileges: bool = True
     niceness: int = 0
-    companions: int = 0
-    count_processes: bool = True
     cgroup: int = -1
-    confine: Callable[[], None] | None = None
-    environment: Mapping[str, str] = field(default_factory=lambda: ENVIRONMENT)
-
-
-Program = Callable[[Step], None]
-"""Begins a program in this process, in the place of what a step's argv would execute."""
 
 
 def become(
-    step: Step, restraint: Restraint, errors: int, program: Program | None = None
+    begin: Begin,
+    limits: Sequence[LimitRow],
+    restraint: Restraint,
+    errors: int,
+    confine: Begin | None = None,
 ) -> NoReturn:
-    """Turn this process into the program of ``step``; on failure say why on ``errors``.
+    """Turn this process into a program; on failure say why on ``errors``.
+
+    The parent has called `inherit_signals`.
 
     Args:
-        step: What to run.
+        begin: Begins it.
+        limits: What it may use, as `limit_rows` gives it.
         restraint: What to give up before.
         errors: Descriptor that is closed when the program begins.
-        program: Begins it; the step's argv is executed when absent.
+        confine: What the process does to itself before it closes its descriptors.
     """
     stage = "setup"
     try:
         try:
-            _restrain(step.limits, restraint, errors)
+            _restrain(limits, restraint, errors, confine)
             stage = "exec"
-            if program is None:
-                os.execvpe(step.argv[0], step.argv, dict(restraint.environment))  # noqa: S606
-            os.close(_ERROR_FD)
+            begin()
         except (OSError, ValueError, MemoryError) as error:
             number = getattr(error, "errno", None) or 0
             os.write(_ERROR_FD, f"{stage}\n{number}\n{error}".encode(errors="replace")[:4000])
-        else:
-            program(step)
     finally:
         os._exit(127)
+
+
+def executing(argv: tuple[str, ...], environment: Mapping[str, str] = ENVIRONMENT) -> Begin:
+    """Return what executes ``argv``, and says on the right descriptor why it could not."""
+    program, variables = argv[0], dict(environment)
+    if "/" in program:
+        return lambda: os.execve(program, argv, variables)  # noqa: S606
+    return lambda: os.execvpe(program, argv, variables)  # noqa: S606
+
+
+def now_begun() -> None:
+    """Say in the program's process that it begins, where nothing is executed."""
+    os.close(_ERROR_FD)
 
 
 def why_not_started(said: bytes) -> Failure:
@@ -85,60 +108,66 @@ def why_not_started(said: bytes) -> Failure:
     return (words[0], int(words[1]), words[2]) if len(words) == 3 else ()
 
 
-def _restrain(limits: Limits, restraint: Restraint, errors: int) -> None:
-    if restraint.cgroup >= 0:
-        os.write(restraint.cgroup, b"0")
-    if restraint.confine is not None:
-        restraint.confine()
-    if errors != _ERROR_FD:
-        os.dup2(errors, _ERROR_FD, inheritable=False)
-    os.closerange(_ERROR_FD + 1, 1 << 16)
-    os.setpgid(0, 0)
-    _reset_signals()
-    os.nice(restraint.niceness)
-    _apply_limits(limits, restraint)
-    _give_up_identity(restraint)
+def inherit_signals() -> None:
+    """Prepare this process so that its children are born with the signals of a fresh program.
 
-
-def _reset_signals() -> None:
-    """Undo what the Python interpreter ignores: exec would hand it on, see signal(7)."""
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)
-    signal.set_wakeup_fd(-1)
+    Python ignores some, and exec would hand that on; handlers it does not, see signal(7).
+    """
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _apply_limits(limits: Limits, restraint: Restraint) -> None:
-    """Set the limits of getrlimit(2), never above what this process may set.
+def limit_rows(limits: Limits, *, companions: int = 0, processes: bool = True) -> list[LimitRow]:
+    """Return what getrlimit(2) knows of ``limits``, never above what this process may set.
 
     RLIMIT_DATA carries the memory budget since it counts what a program really asks for;
     RLIMIT_AS is the belt for shared mappings, and wider because run-times such as Go's reserve
     address space that they never touch.
+
+    Args:
+        limits: What a program may use.
+        companions: Trusted processes that the kernel counts with the program's own.
+        processes: Whether RLIMIT_NPROC counts only this sandbox, so that it can be set.
     """
     cpu = max(1, int(-(-limits.cpu // 1)))
-    _limit(resource.RLIMIT_CORE, 0, 0)
-    _limit(resource.RLIMIT_CPU, cpu, cpu + 1)
-    _limit(resource.RLIMIT_FSIZE, limits.file_size, limits.file_size)
-    _limit(resource.RLIMIT_NOFILE, limits.open_files, limits.open_files)
-    _limit(resource.RLIMIT_STACK, _STACK_SOFT, _STACK_HARD)
-    if hasattr(resource, "RLIMIT_MSGQUEUE"):
-        _limit(resource.RLIMIT_MSGQUEUE, 0, 0)
-    if restraint.count_processes:
-        processes = limits.processes + restraint.companions
-        _limit(resource.RLIMIT_NPROC, processes, processes)
-    _limit(resource.RLIMIT_DATA, limits.memory, limits.memory)
     space = limits.reserve + limits.memory * _ADDRESS_SPACE_FACTOR
-    _limit(resource.RLIMIT_AS, space, space)
+    most = limits.processes + companions
+    rows = [
+        (resource.RLIMIT_CORE, 0, 0),
+        (resource.RLIMIT_CPU, cpu, cpu + 1),
+        (resource.RLIMIT_FSIZE, limits.file_size, limits.file_size),
+        (resource.RLIMIT_NOFILE, limits.open_files, limits.open_files),
+        (resource.RLIMIT_STACK, _STACK_SOFT, _STACK_HARD),
+        *([(resource.RLIMIT_MSGQUEUE, 0, 0)] if hasattr(resource, "RLIMIT_MSGQUEUE") else []),
+        *([(resource.RLIMIT_NPROC, most, most)] if processes else []),
+        (resource.RLIMIT_DATA, limits.memory, limits.memory),
+        (resource.RLIMIT_AS, space, space),
+    ]
+    return [_allowed(*row) for row in rows]
 
 
-def _limit(kind: int, soft: int, hard: int) -> None:
+def _allowed(kind: int, soft: int, hard: int) -> LimitRow:
     ceiling = resource.getrlimit(kind)[1]
     if ceiling != resource.RLIM_INFINITY:
         hard = min(hard, ceiling)
-    resource.setrlimit(kind, (min(soft, hard), hard))
+    return kind, min(soft, hard), hard
 
 
-def _give_up_identity(restraint: Restraint) -> None:
+def _restrain(
+    limits: Sequence[LimitRow], restraint: Restraint, errors: int, confine: Begin | None
+) -> None:
+    if restraint.cgroup >= 0:
+        os.write(restraint.cgroup, b"0")
+    if confine is not None:
+        confine()
+    if errors != _ERROR_FD:
+        os.dup2(errors, _ERROR_FD, inheritable=False)
+    os.closerange(_ERROR_FD + 1, 1 << 16)
+    os.setpgid(0, 0)
+    os.nice(restraint.niceness)
+    for kind, soft, hard in limits:
+        resource.setrlimit(kind, (soft, hard))
     if restraint.user is not None:
         os.setgroups([])
         os.setresgid(restraint.user, restraint.user, restraint.user)

@@ -6,67 +6,85 @@ import os
 import signal
 import socket
 import subprocess
-import time
-from dataclasses import asdict, replace
+import sys
+import threading
+from dataclasses import replace
 
+import psutil
 import pytest
 
-from halo_forge.sandbox import Limits, Status, Step, supervisor, wire
-from halo_forge.sandbox.cell import Cell, Trouble
+from halo_forge.sandbox import Limits, Status, Step
+from halo_forge.sandbox.cell import Cell
+from halo_forge.sandbox.deadline import Deadline
 from halo_forge.sandbox.runner import judge, run_step
-from halo_forge.sandbox.supervisor import Report
+from halo_forge.sandbox.running import LinkedRun, Report, Trouble, send_report
 
 _LIMITS = Limits(cpu=2.0, memory=100 << 20, processes=8)
-_FINE = Report(0, None, "ended", cpu=0.1, wall=0.1, rss=10 << 20, leftovers=0)
+_FINE = Report(0, None, cpu=0.1, rss=10 << 20, leftovers=0)
+_KILLED = replace(_FINE, code=None, signal=9)
 
 
 @pytest.mark.parametrize(
-    ("changes", "overflow", "oom", "status"),
+    ("changes", "stopped", "oom", "status"),
     [
-        ({}, False, False, Status.OK),
-        ({"code": 3}, False, False, Status.NONZERO),
-        ({"code": None, "signal": signal.SIGSEGV}, False, False, Status.CRASH),
-        ({"code": None, "signal": signal.SIGXFSZ}, False, False, Status.FILE_LIMIT),
-        ({"code": None, "signal": signal.SIGXCPU}, False, False, Status.CPU_LIMIT),
-        ({"cpu": 2.01}, False, False, Status.CPU_LIMIT),
-        ({"reason": "timeout", "signal": 9}, False, False, Status.TIMEOUT),
-        ({"reason": "timeout", "cpu": 2.5}, False, False, Status.CPU_LIMIT),
-        ({"reason": "stopped"}, True, False, Status.OUTPUT_LIMIT),
-        ({}, True, False, Status.OUTPUT_LIMIT),
-        ({}, False, True, Status.MEMORY_LIMIT),
-        ({"code": 1, "rss": 90 << 20}, False, False, Status.MEMORY_LIMIT),
-        ({"rss": 90 << 20}, False, False, Status.OK),
-        ({"code": 1, "leftovers": 7}, False, False, Status.PROCESS_LIMIT),
-        ({"leftovers": 7}, False, False, Status.OK),
+        ({}, "", False, Status.OK),
+        ({"code": 3}, "", False, Status.NONZERO),
+        ({"code": None, "signal": signal.SIGSEGV}, "", False, Status.CRASH),
+        ({"code": None, "signal": signal.SIGXFSZ}, "", False, Status.FILE_LIMIT),
+        ({"code": None, "signal": signal.SIGXCPU}, "", False, Status.CPU_LIMIT),
+        ({"cpu": 2.01}, "", False, Status.CPU_LIMIT),
+        ({"signal": 9}, "timeout", False, Status.TIMEOUT),
+        ({"cpu": 2.5}, "timeout", False, Status.CPU_LIMIT),
+        ({"signal": 9}, "overflow", False, Status.OUTPUT_LIMIT),
+        ({}, "overflow", False, Status.OUTPUT_LIMIT),
+        ({}, "", True, Status.MEMORY_LIMIT),
+        ({"code": 1, "rss": 90 << 20}, "", False, Status.MEMORY_LIMIT),
+        ({"rss": 90 << 20}, "", False, Status.OK),
+        ({"code": 1, "leftovers": 7}, "", False, Status.PROCESS_LIMIT),
+        ({"leftovers": 7}, "", False, Status.OK),
     ],
 )
 def test_a_limit_goes_before_the_exit_code(
-    changes: dict[str, object], overflow: bool, oom: bool, status: Status
+    changes: dict[str, object], stopped: str, oom: bool, status: Status
 ) -> None:
     """Each kind of end has its status, and a limit that was hit is never hidden by a code."""
     report = replace(_FINE, **changes)
-    assert judge(report, _LIMITS, overflow=overflow, oom=oom) is status
+    overflow = stopped == "overflow"
+    found = judge(report, _LIMITS, stopped=stopped, overflow=overflow, oom=oom)
+    assert found is status
 
 
 def test_waiting_for_a_core_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that gains time by standing in line is given up at last, and not as timed out."""
-    monkeypatch.setattr(supervisor, "_time_allowed", lambda *_: 1e9)
-    ours, theirs = socket.socketpair()
-    bell, rope = os.pipe()
-    with ours, theirs, subprocess.Popen(["sleep", "60"]) as child:
-        limits = Limits(cpu=1, wall=0.02)
-        found = supervisor._await(child.pid, ours, bell, time.monotonic(), limits)
-        child.kill()
-    os.close(bell)
-    os.close(rope)
-    assert found == (None, "starved")
+    monkeypatch.setattr(Deadline, "_time_allowed", lambda _: 1e9)
+    deadline = Deadline(Limits(cpu=1, wall=0.02), ())
+    assert deadline.reached() == ""
+    found = set()
+    while "starved" not in found:
+        found.add(deadline.reached())
+    assert found == {"", "starved"}
+    assert deadline.elapsed >= 0.02 * 8
+
+
+def test_a_process_that_computes_is_seen_to() -> None:
+    """The CPU time of a run counts its children, living and ended, and decides over waiting."""
+    loop = "while True: pass"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {loop!r}])"
+    with subprocess.Popen([sys.executable, "-c", code]) as child:
+        deadline = Deadline(Limits(cpu=0.3, wall=0.6), (child.pid,))
+        while not deadline.reached():
+            pass
+        for process in (*psutil.Process(child.pid).children(), child):
+            process.kill()
+    assert deadline.spent > 0.1
 
 
 class _Said(Cell):
-    """A cell whose supervisor says what it was told to."""
+    """A cell whose runs say what they were told to, at once or when they are stopped."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, *, late: bool = False) -> None:
         self._report = report
+        self._late = late
 
     def open(self):
         return ()
@@ -74,18 +92,46 @@ class _Said(Cell):
     def place(self, job) -> None:
         """Place nothing."""
 
-    def start(self, step, streams, *, writable, warm=None) -> int:
-        wire.send(streams.link, asdict(self._report))
-        return 0
+    def start(self, step, streams, *, writable, warm=None) -> LinkedRun:
+        ours, theirs = socket.socketpair()
+
+        def supervise() -> None:
+            with theirs:
+                if self._late:
+                    theirs.recv(1)
+                send_report(theirs, self._report)
+
+        threading.Thread(target=supervise).start()
+        return LinkedRun(ours, (os.getpid(),))
 
     def clear(self) -> None:
         """Clear nothing."""
 
 
-def test_a_machine_that_is_too_busy_is_our_fault() -> None:
+@pytest.mark.parametrize("reason", ["starved", "timeout"])
+def test_a_machine_that_is_too_busy_is_our_fault(
+    monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
     """Of a program that was hardly let run nothing can be said; a timeout is a verdict."""
-    starved = replace(_FINE, code=None, signal=9, reason="starved", wall=40.0)
-    with pytest.raises(Trouble, match=r"too busy: a run got 0\.1 s of a core in 40 s"):
-        run_step(_Said(starved), Step(("true",)), (), writable=False)
-    late = run_step(_Said(replace(starved, reason="timeout")), Step(("true",)), (), writable=False)
-    assert late.status is Status.TIMEOUT
+    monkeypatch.setattr(Deadline, "reached", lambda _: reason)
+    cell = _Said(_KILLED, late=True)
+    if reason == "starved":
+        with pytest.raises(Trouble, match=r"too busy: a run got 0\.1 s of a core in 0 s"):
+            run_step(cell, Step(("true",)), (), writable=False)
+    else:
+        assert run_step(cell, Step(("true",)), (), writable=False).status is Status.TIMEOUT
+
+
+def test_what_ended_by_itself_was_not_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that is done at the very moment of its deadline keeps what it achieved."""
+    monkeypatch.setattr(Deadline, "reached", lambda _: "timeout")
+    found = run_step(_Said(_FINE, late=True), Step(("true",)), (), writable=False)
+    assert found.status is Status.OK
+
+
+def test_a_supervisor_that_dies_is_our_fault() -> None:
+    """No report is no verdict."""
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    with ours, pytest.raises(Trouble, match="the supervisor of a run died"):
+        LinkedRun(ours, (os.getpid(),)).report()

@@ -12,9 +12,9 @@ import pytest
 
 from halo_forge.sandbox import kernel, landlock, python_executable
 from halo_forge.sandbox.children import fork_child
+from halo_forge.sandbox.killing import kill_fenced, kill_user
 from halo_forge.sandbox.landlock import Access
 from halo_forge.sandbox.landlock_cell import promises
-from halo_forge.sandbox.supervisor import kill_fenced, kill_user
 from tests.needs import lacking
 
 _OURS = landlock.version()
