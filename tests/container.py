@@ -8,9 +8,9 @@ kernel's fs/namespace.c.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
+import struct
 import sys
 
 from halo_forge.sandbox import kernel, seccomp
@@ -39,9 +39,8 @@ def _keep_capabilities(wanted: int) -> None:
     for capability in range(41):
         if not wanted >> capability & 1:
             kernel._prctl(kernel._PR_CAPBSET_DROP, capability)
-    header = kernel._CapHeader(kernel._CAPABILITY_VERSION_3, 0)
-    sets = (ctypes.c_uint32 * 6)(wanted, wanted, 0, 0, 0, 0)
-    kernel._call("capset", ctypes.byref(header), sets)
+    sets = struct.pack("=6I", wanted, wanted, 0, 0, 0, 0)
+    kernel._capset(kernel._CAPABILITY_HEADER, sets)
 
 
 def _hide_parts_of_proc() -> None:

@@ -22,7 +22,7 @@ LINK_FD: Final = 3
 KEPT_FD: Final = 4
 """Where it finds the first of what else it keeps."""
 
-_OUT_OF_THE_WAY, _ABOVE_ALL = 64, 1 << 16
+_ABOVE_ALL = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +61,11 @@ class Streams:
         while any process holds the other end.
         """
         wanted = (self.stdin, self.stdout, self.stderr, *keep)
-        spare = [fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY) for source in wanted]
-        for target, source in enumerate(spare):
+        if min(wanted) < len(wanted):  # one stands where another is to be
+            wanted = tuple(fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, len(wanted)) for one in wanted)
+        for target, source in enumerate(wanted):
             os.dup2(source, target, inheritable=target < LINK_FD)
-        os.closerange(len(spare), _ABOVE_ALL)
+        os.closerange(len(wanted), _ABOVE_ALL)
 
 
 class Cell(ABC):

@@ -62,14 +62,19 @@ class Deadline:
         self._next = min(end, now + _LOOK_AGAIN)
         return ""
 
+    def look(self) -> list[int]:
+        """Add up what the run has `spent` so far, and return its living processes."""
+        everyone = list(_family(self._roots))
+        self.spent = sum(map(_cpu_time, everyone))
+        return everyone
+
     def _time_allowed(self) -> float:
         """Return how long the run may take, in view of the time the machine did not let it run.
 
         A process that sleeps waits for nothing, so it gains no time; one that stands in line for a
         core does, as long as the run as a whole has CPU time left.
         """
-        everyone = list(_family(self._roots))
-        self.spent = sum(map(_cpu_time, everyone))
+        everyone = self.look()
         wall = self._limits.wall_seconds
         if self.spent >= self._limits.cpu:
             return wall

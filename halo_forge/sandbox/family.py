@@ -1,100 +1,108 @@
-"""A run in a PID namespace of its own: the program, and a process 1 that waits to kill the rest.
+"""A run in a PID namespace of its own: process 1 forks the program, and kills the rest at its end.
 
-The process that starts a run is the program's parent, though not in its namespace, so that nobody
-in between need be told anything. Process 1 does next to nothing, which makes it cheap to fork.
+Process 1 does next to nothing, for it is a fork of Python, where all that is touched is copied.
 """
 
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import struct
 from collections.abc import Callable
-from typing import IO
+from typing import NoReturn
 
 from halo_forge.sandbox import kernel
 from halo_forge.sandbox.children import fork_child
-from halo_forge.sandbox.killing import kill_namespace
-from halo_forge.sandbox.running import Report, Run
+from halo_forge.sandbox.killing import kill_namespace, reap_the_dead
+from halo_forge.sandbox.running import Report, Run, Trouble
 from halo_forge.sandbox.worker import why_not_started
 from halo_forge.utils.typing import override
 
 __all__ = ["Family"]
 
-_MOST = 255
+_WORDS = struct.Struct("=idqq")  # wait status, CPU seconds, resident bytes, leftovers
 
 
 class Family(Run):
-    """A run whose program is a child of this process.
+    """A run whose process 1 is a child of this process.
+
+    Call `worker.inherit_signals` before, so that no program can disturb it.
 
     Args:
         home: Descriptor of the PID namespace of this process.
-        work: Becomes the program; called in the child with a descriptor on which to say why not,
+        work: Becomes the program; called in its process with a descriptor on which to say why not,
             closed when the program begins.
     """
 
     def __init__(self, home: int, work: Callable[[int], None]) -> None:
         kernel.setns(home, kernel.CLONE_NEWPID)
         kernel.unshare(kernel.CLONE_NEWPID)
-        order, self._hold = os.pipe()
-        reader, errors = os.pipe()
-        self._errors: IO[bytes] = open(reader, "rb", buffering=0)  # noqa: PTH123, SIM115
-        try:
-            # Inherited by process 1, whose orphans are then reaped by nobody's effort.
-            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-            first = fork_child(lambda: _be_first(order))
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self._report, report = os.pipe()
+        self._errors, errors = os.pipe()
+
+        def be_first() -> None:
             program = fork_child(lambda: work(errors))
+            os.closerange(0, report)
+            os.closerange(report + 1, 1 << 16)
+            _see_through(program, report)
+
+        try:
+            self.roots = (fork_child(be_first),)
         finally:
-            os.close(order)
+            os.close(report)
             os.close(errors)
-        self.roots = (first, program)
-        self._ended = os.pidfd_open(program)
 
     @override
     def fileno(self) -> int:
-        """Return a descriptor that becomes readable when the program ends; see pidfd_open(2)."""
-        return self._ended
+        """Return the descriptor on which process 1 reports."""
+        return self._report
 
     @override
     def stop(self) -> None:
-        """Have process 1 kill all others."""
-        if self._hold >= 0:
-            os.close(self._hold)
-            self._hold = -1
+        """Kill process 1, and with it the kernel kills all others; see pid_namespaces(7)."""
+        for process in self.roots:
+            os.kill(process, signal.SIGKILL)
 
     @override
     def report(self) -> Report:
-        """Wait for the program, then for process 1, whose exit code says how many it killed."""
-        first, program = self.roots
-        _, status, own = os.wait4(program, 0)
-        failure = why_not_started(self._errors.read())
-        self.stop()
-        _, end, others = os.wait4(first, 0)
+        """Wait for process 1 and return its report, or that it was killed."""
+        said = os.read(self._report, _WORDS.size)
+        _, end, usage = os.wait4(self.roots[0], 0)
         self.roots = ()
-        leftovers = os.WEXITSTATUS(end) if os.WIFEXITED(end) else 0
-        cpu = sum(use.ru_utime + use.ru_stime for use in (own, others))
-        rss = max(own.ru_maxrss, others.ru_maxrss) << 10
-        return Report.of(status, cpu=cpu, rss=rss, leftovers=leftovers, failure=failure)
+        failure = why_not_started(os.read(self._errors, 1 << 16))
+        if said:
+            status, cpu, rss, leftovers = _WORDS.unpack(said)
+            return Report.of(status, cpu=cpu, rss=rss, leftovers=leftovers, failure=failure)
+        if not os.WIFSIGNALED(end):
+            raise Trouble("process 1 of a run ended without a report")
+        cpu, rss = usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10
+        return Report.of(end, cpu=cpu, rss=rss, failure=failure)
 
     @override
     def close(self) -> None:
-        """Close everything; what has not ended is killed and waited for."""
+        """Close everything; what has not reported is killed and waited for."""
         self.stop()
-        for process in reversed(self.roots):
+        for process in self.roots:
             os.waitpid(process, 0)
         self.roots = ()
-        os.close(self._ended)
-        self._errors.close()
+        os.close(self._report)
+        os.close(self._errors)
 
 
-def _be_first(order: int) -> None:
-    """Be process 1: at the end of ``order`` kill all that live, and say how many they were."""
-    os.closerange(0, order)
-    os.closerange(order + 1, 1 << 16)
-    os.read(order, 1)
+def _see_through(program: int, report: int) -> NoReturn:
+    """As process 1, wait for the program, kill and reap all others, and report."""
+    child, status = 0, 0
+    while child != program:  # orphans come here too
+        child, status = os.waitpid(-1, 0)
+    leftovers = 0
     try:
         os.kill(-1, 0)
+        reap_the_dead()
+        leftovers = kill_namespace(program)
     except ProcessLookupError:
-        os._exit(0)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    os._exit(min(kill_namespace(0), _MOST))
+        pass
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu, rss = usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10
+    os.write(report, _WORDS.pack(status, cpu, rss, leftovers))
+    os._exit(0)

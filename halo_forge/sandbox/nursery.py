@@ -24,7 +24,7 @@ import socket
 import struct
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import NamedTuple, NoReturn
@@ -42,7 +42,7 @@ __all__ = ["Nursery", "Orders"]
 
 _OURS = __name__.partition(".")[0]
 _STREAMS = 3
-_IDS = struct.Struct("!ii")
+_PID = struct.Struct("!i")
 
 _AT_ONCE = 1 << 16
 
@@ -60,6 +60,9 @@ class Orders(NamedTuple):
     limits: Sequence[LimitRow]
     disk: int
 
+
+_Main = Callable[[list[str]], None]
+_Hook = Mapping[str, Callable[[], object]]
 
 _Become = Callable[[Begin, Orders, Streams, int], NoReturn]
 """Becomes a program in the child that calls it; the number is the descriptor for `become`."""
@@ -109,13 +112,13 @@ class Nursery:
             with far_link, open(ours, "wb", buffering=0) as pen:  # noqa: PTH123 - a descriptor
                 socket.send_fds(channel, [b"r"], ends)
                 pen.write(json.dumps(orders).encode())
-            first, program = _IDS.unpack(channel.recv(_IDS.size, socket.MSG_WAITALL))
+            (first,) = _PID.unpack(channel.recv(_PID.size, socket.MSG_WAITALL))
         except (OSError, struct.error) as error:
             link.close()
             raise Trouble(f"the warm process of {warm.key} is gone: {error}") from error
         finally:
             os.close(theirs)
-        return LinkedRun(link, (program, first))
+        return LinkedRun(link, (first,))
 
     def _load(self, warm: Warm) -> socket.socket:
         channel, theirs = socket.socketpair()
@@ -166,13 +169,37 @@ def _serve_warm(channel: socket.socket, home: int, become: _Become) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     kernel.die_with_parent()
     warm = wire.decode_warm(*wire.receive(channel))
+    hooks: list[_Hook] = []
+    register = os.register_at_fork
+
+    def go_on() -> NoReturn:
+        os.register_at_fork = register
+        try:
+            wire.send(channel, {})
+            _serve_runs(channel, home, become, lambda argv: _begin(main, argv, hooks), warm)
+        finally:
+            os._exit(0)
+
     try:
-        main = _load(warm)
+        # Kept back until a program begins: for ours, `threading` alone would cost a tenth of a run.
+        os.register_at_fork = lambda **hook: hooks.append(hook)
+        _become_interpreter(warm)
+        main = _function(warm.main)
+        prepare, *arguments = warm.prepare
+        _function(prepare)(*arguments, go_on)
+        raise RuntimeError(f"{prepare} did not go on")  # noqa: TRY301
     except Exception as error:  # noqa: BLE001 - whatever the code raises is told to the worker
         wire.send(channel, {"fault": f"{type(error).__name__}: {error}"})
-        return
-    wire.send(channel, {})
 
+
+def _serve_runs(
+    channel: socket.socket,
+    home: int,
+    become: _Become,
+    begin: Callable[[list[str]], None],
+    warm: Warm,
+) -> None:
+    """Fork for each run that comes, until there are no more."""
     gc.collect()
     gc.freeze()
     while descriptors := _received(channel, _STREAMS + 2):
@@ -182,13 +209,13 @@ def _serve_warm(channel: socket.socket, home: int, become: _Become) -> None:
         def work(errors: int, streams: Streams = streams, order: int = order) -> None:
             orders = Orders(*json.loads(_read(order)))
             argv = list(orders.argv[len(warm.argv) - 1 :])
-            become(lambda: _begin(main, argv), orders, streams, errors)
+            become(lambda: begin(argv), orders, streams, errors)
 
         run = Family(home, work)
         for descriptor in (*pipes, order):
             os.close(descriptor)
         with contextlib.suppress(OSError), socket.socket(fileno=link) as listener:
-            channel.sendall(_IDS.pack(*run.roots))
+            channel.sendall(_PID.pack(*run.roots))
             _watch(run, listener)
 
 
@@ -210,8 +237,20 @@ def _watch(run: Family, link: socket.socket) -> None:
         send_report(link, run.report())
 
 
-def _load(warm: Warm) -> Callable[[list[str]], None]:
-    """Load what is warm as an interpreter of its own would, and return its main function."""
+def _settle(hooks: list[_Hook]) -> None:
+    """Do for this fork what was kept back, and see that it is done at the program's own.
+
+    Such as new seeds for `random`; `threading` has nothing to do where no thread was.
+    """
+    for hook in hooks:
+        os.register_at_fork(**hook)
+        after = hook.get("after_in_child")
+        if after is not None and after.__module__ != "threading":
+            after()
+
+
+def _become_interpreter(warm: Warm) -> None:
+    """Be like an interpreter of its own, where what is warm can be imported."""
     os.environ.clear()
     os.environ.update(ENVIRONMENT)
     sys.executable = sys._base_executable = warm.argv[0]  # type: ignore[attr-defined]  # noqa: SLF001
@@ -221,9 +260,6 @@ def _load(warm: Warm) -> Callable[[list[str]], None]:
     for module in [one for one in sys.modules if one.partition(".")[0] == _OURS]:
         del sys.modules[module]
     sys.meta_path.insert(0, _InMemory(warm))
-    function, *arguments = warm.prepare
-    _function(function)(*arguments)
-    return _function(warm.main)
 
 
 class _InMemory:
@@ -259,7 +295,7 @@ def _function(name: str) -> Callable[..., None]:
     return getattr(importlib.import_module(module), function)  # type: ignore[no-any-return]
 
 
-def _begin(main: Callable[[list[str]], None], argv: list[str]) -> None:
+def _begin(main: _Main, argv: list[str], hooks: list[_Hook]) -> None:
     """Call ``main`` in what looks to it like a process of its own, and end with it."""
     now_begun()
     sys.argv = argv
@@ -272,6 +308,7 @@ def _begin(main: Callable[[list[str]], None], argv: list[str]) -> None:
     sys.stdout = sys.__stdout__ = _writer(1, "strict")  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = _writer(2, "backslashreplace")  # type: ignore[misc]
     gc.enable()
+    _settle(hooks)
     status = 1
     try:
         main(argv[1:])

@@ -211,7 +211,8 @@ class Warm:
         files: The code: modules and packages by their paths, such as ``package/__init__.py``.
         argv: How the argv of a run begins that starts the code cold; the rest are arguments.
         main: ``module:function``, called with the list of arguments.
-        prepare: ``module:function``, called once when the code has been loaded, and its arguments.
+        prepare: ``module:function``, called once when the code has been loaded, and its arguments;
+            one more is a function that it must call last, which does not return. Runs begin there.
     """
 
     key: str

@@ -87,6 +87,7 @@ class _Conversation:
             self.stopped = "overflow" if self.overflow else deadline.reached()
             if not self.stopped:
                 return deadline.left
+            deadline.look()
             run.stop()
             self._give_up = time.monotonic() + _GRACE
         left = self._give_up - time.monotonic()

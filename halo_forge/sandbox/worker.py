@@ -113,7 +113,7 @@ def inherit_signals() -> None:
 
     Python ignores some, and exec would hand that on; handlers it does not, see signal(7).
     """
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 

@@ -20,8 +20,9 @@ import json, os, sys
 
 ready = []
 
-def prepare(word):
+def prepare(word, go_on):
     ready.append(word)
+    go_on()
 
 def main(arguments):
     word = arguments[0]
@@ -70,7 +71,8 @@ def _archive() -> bytes:
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("trial.py", _CODE)
         archive.writestr(
-            "__main__.py", "import sys, trial\ntrial.prepare('now')\ntrial.main(sys.argv[1:])\n"
+            "__main__.py",
+            "import sys, trial\ntrial.ready.append('now')\ntrial.main(sys.argv[1:])\n",
         )
     return packed.getvalue()
 
@@ -137,7 +139,11 @@ def test_no_earlier_job_is_in_memory(sandbox) -> None:
 
 @pytest.mark.parametrize(
     ("code", "said"),
-    [("import nothing_of_that_name", "ModuleNotFoundError"), ("def prepare(x): 1 / 0", "ZeroDiv")],
+    [
+        ("import nothing_of_that_name", "ModuleNotFoundError"),
+        ("def main(x): pass\ndef prepare(x, y): 1 / 0", "ZeroDiv"),
+        ("def prepare(x, y): pass\ndef main(x): pass", "did not go on"),
+    ],
 )
 def test_code_that_cannot_be_loaded_is_a_fault(sandbox, code, said) -> None:
     """What is warm is ours, so a job is not to blame for it; the next job is served."""

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from halo_forge.rlvr.verifiers.exam import candidate
-from halo_forge.rlvr.verifiers.exam.by_pytest import warm_up_pytest
+from halo_forge.rlvr.verifiers.exam.by_pytest import with_pytest_ready
 from halo_forge.rlvr.verifiers.exam.order import Order
 from halo_forge.rlvr.verifiers.exam.report import Exam, Report
 from halo_forge.rlvr.verifiers.exam.standin import Program
@@ -33,16 +33,24 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _borrowed: list[str] = []
 """Modules that only the examiner uses, loaded beforehand."""
 
+_finders = list(sys.meta_path)
+"""How modules were found before that."""
 
-def prepare(packages: str = "") -> None:
+
+def prepare(packages: str, go_on: Callable[[], None]) -> None:
     """Load in good time what exams need; pytest too, where its folder of packages is given."""
     if not packages:
-        return
+        return go_on()
+    _finders[:] = sys.meta_path
     before = set(sys.modules)
     sys.path.append(packages)
-    warm_up_pytest()
-    sys.path.remove(packages)
-    _borrowed.extend(set(sys.modules) - before - sys.stdlib_module_names)
+
+    def begin() -> None:
+        sys.path.remove(packages)
+        _borrowed.extend(set(sys.modules) - before - sys.stdlib_module_names)
+        go_on()
+
+    return with_pytest_ready(begin)
 
 
 def main(arguments: list[str]) -> None:
@@ -104,6 +112,8 @@ def _be_candidate(channel: socket.socket, program: str, seconds: float, memory: 
         resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
         # What the program would not find in a process of its own.
         borrowed = {name: sys.modules.pop(name) for name in _borrowed}
+        if borrowed:
+            sys.meta_path[:] = _finders
         candidate.serve(channel, program, borrowed)
     finally:
         os._exit(0)
