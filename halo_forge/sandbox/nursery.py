@@ -15,7 +15,7 @@ import contextlib
 import gc
 import importlib
 import io
-import json
+import marshal
 import os
 import select
 import signal
@@ -36,7 +36,7 @@ from halo_forge.sandbox.family import Family
 from halo_forge.sandbox.killing import reap_the_dead
 from halo_forge.sandbox.policy import ENVIRONMENT, Warm
 from halo_forge.sandbox.running import LinkedRun, Run, Trouble, send_report
-from halo_forge.sandbox.worker import Begin, LimitRow, now_begun
+from halo_forge.sandbox.worker import Begin, LimitRow, now_begun, set_handler
 
 __all__ = ["Nursery", "Orders"]
 
@@ -45,6 +45,12 @@ _STREAMS = 3
 _PID = struct.Struct("!i")
 
 _AT_ONCE = 1 << 16
+_PYTHON_SIGNALS = (
+    (signal.SIGPIPE, int(signal.SIG_IGN)),
+    (signal.SIGXFSZ, int(signal.SIG_IGN)),
+    (signal.SIGINT, signal.default_int_handler),
+)
+"""What an interpreter does with signals when it starts."""
 
 
 class Orders(NamedTuple):
@@ -56,8 +62,8 @@ class Orders(NamedTuple):
         disk: Bytes of its files.
     """
 
-    argv: Sequence[str]
-    limits: Sequence[LimitRow]
+    argv: tuple[str, ...]
+    limits: list[LimitRow]
     disk: int
 
 
@@ -111,7 +117,7 @@ class Nursery:
             channel = self._open[warm.key]
             with far_link, open(ours, "wb", buffering=0) as pen:  # noqa: PTH123 - a descriptor
                 socket.send_fds(channel, [b"r"], ends)
-                pen.write(json.dumps(orders).encode())
+                pen.write(marshal.dumps((orders.argv, orders.limits, orders.disk)))
             (first,) = _PID.unpack(channel.recv(_PID.size, socket.MSG_WAITALL))
         except (OSError, struct.error) as error:
             link.close()
@@ -207,7 +213,7 @@ def _serve_runs(
         streams = Streams(*pipes)
 
         def work(errors: int, streams: Streams = streams, order: int = order) -> None:
-            orders = Orders(*json.loads(_read(order)))
+            orders = Orders(*marshal.loads(_read(order)))  # noqa: S302 - the worker's own
             argv = list(orders.argv[len(warm.argv) - 1 :])
             become(lambda: begin(argv), orders, streams, errors)
 
@@ -301,9 +307,8 @@ def _begin(main: _Main, argv: list[str], hooks: list[_Hook]) -> None:
     sys.argv = argv
     if sys.platform == "linux":
         kernel.set_dumpable(dumpable=True)  # as after exec; a change of user took it away
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number, handler in _PYTHON_SIGNALS:
+        set_handler(number, handler)
     sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.FileIO(0), encoding="utf-8")  # type: ignore[misc]
     sys.stdout = sys.__stdout__ = _writer(1, "strict")  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = _writer(2, "backslashreplace")  # type: ignore[misc]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import os
 import resource
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from halo_forge.sandbox import kernel
 from halo_forge.sandbox.policy import ENVIRONMENT, Limits
@@ -22,6 +23,7 @@ __all__ = [
     "inherit_signals",
     "limit_rows",
     "now_begun",
+    "set_handler",
     "why_not_started",
 ]
 
@@ -29,6 +31,9 @@ _STACK_SOFT, _STACK_HARD = 8 << 20, 64 << 20
 _ADDRESS_SPACE_FACTOR = 4
 _ERROR_FD = 3
 
+
+set_handler: Callable[[int, Any], object] = _signal.signal
+"""`signal.signal` without the enumerations that it returns: in a forked child each is a copy."""
 
 Begin = Callable[[], None]
 """Begins the program in this process: executes it, or calls code that is here already."""

@@ -35,18 +35,18 @@ class Order:
         """Return the order as bytes."""
         known = self.outline
         told = known is not None and known.style != "pytest" and not known.apart
-        head = {**vars(self), "outline": None}
-        if told and not self.one_process:
-            head["tests"] = ""
-        line = json.dumps(head).encode("utf-8", "surrogatepass")
+        tests = "" if told and not self.one_process else self.tests
+        words = [tests, self.entry_point, self.packages, self.one_process]
+        line = json.dumps(words).encode("utf-8", "surrogatepass")
         return line + b"\n" + (known.packed() if known is not None else b"")
 
     @classmethod
     def decode(cls, data: bytes) -> Order:
         """Invert `encode`."""
         line, _, packed = data.partition(b"\n")
+        tests, entry_point, folder, one_process = json.loads(line.decode())
         outline = Outline.unpacked(packed) if packed else None
-        return cls(**{**json.loads(line), "outline": outline})
+        return cls(tests, entry_point, folder, one_process, outline)
 
 
 @functools.lru_cache(maxsize=64)
