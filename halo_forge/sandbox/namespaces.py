@@ -182,7 +182,7 @@ class NamespaceCell(Cell):
         self._disk = max((step.limits.disk for step in job.steps), default=0)
         content = sum(len(data) + 4096 for data in job.files.values())
         mount_box(self._disk + content + _BOX_SLACK, self._user)
-        place_files(Path(BOX), job)
+        place_files(Path(BOX), job, cold=self._nursery is None)
 
     @override
     def start(

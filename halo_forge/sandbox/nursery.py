@@ -12,6 +12,7 @@ program's process is told by the worker, over a channel of its own.
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import importlib
 import io
@@ -187,7 +188,7 @@ def _serve_warm(channel: socket.socket, home: int, become: _Become) -> None:
             os._exit(0)
 
     try:
-        # Kept back until a program begins: for ours, `threading` alone would cost a tenth of a run.
+        # Kept back until a program begins; see `_settle`.
         os.register_at_fork = lambda **hook: hooks.append(hook)
         _become_interpreter(warm)
         main = _function(warm.main)
@@ -246,13 +247,23 @@ def _watch(run: Family, link: socket.socket) -> None:
 def _settle(hooks: list[_Hook]) -> None:
     """Do for this fork what was kept back, and see that it is done at the program's own.
 
-    Such as new seeds for `random`; `threading` has nothing to do where no thread was.
+    Such as new seeds for `random`. `threading` sorts out what became of threads, and where there is
+    but one, that is a tenth of a short run for nothing.
     """
     for hook in hooks:
-        os.register_at_fork(**hook)
         after = hook.get("after_in_child")
-        if after is not None and after.__module__ != "threading":
-            after()
+        if after is None or after.__module__ != "threading":
+            os.register_at_fork(**hook)
+            if after is not None:
+                after()
+        else:
+            os.register_at_fork(after_in_child=functools.partial(_where_threads_are, after))
+
+
+def _where_threads_are(after: Callable[[], object]) -> None:
+    threads = vars(sys.modules["threading"])
+    if len(threads["_active"]) + len(threads["_limbo"]) > 1:
+        after()
 
 
 def _become_interpreter(warm: Warm) -> None:

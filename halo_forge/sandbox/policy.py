@@ -213,6 +213,7 @@ class Warm:
         main: ``module:function``, called with the list of arguments.
         prepare: ``module:function``, called once when the code has been loaded, and its arguments;
             one more is a function that it must call last, which does not return. Runs begin there.
+        cold: Files that a run finds in ``/box`` when it is started cold, beside those of the job.
     """
 
     key: str
@@ -220,10 +221,11 @@ class Warm:
     argv: tuple[str, ...]
     main: str
     prepare: tuple[str, ...]
+    cold: Mapping[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse a key that is no plain name."""
-        _check_names([self.key])
+        """Refuse names that would leave their directory."""
+        _check_names([self.key, *self.cold])
 
     def arguments(self, step: Step) -> list[str]:
         """Return what follows the beginning of a step's argv.

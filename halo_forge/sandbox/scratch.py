@@ -16,9 +16,16 @@ from halo_forge.sandbox.policy import Job
 __all__ = ["erase", "new_directory", "place_files"]
 
 
-def place_files(directory: Path, job: Job) -> None:
-    """Write the files of ``job``, readable and executable, into ``directory``."""
-    for name, content in job.files.items():
+def place_files(directory: Path, job: Job, *, cold: bool = True) -> None:
+    """Write the files of ``job``, readable and executable, into ``directory``.
+
+    Args:
+        directory: The box.
+        job: The job.
+        cold: Whether its runs are started cold.
+    """
+    needed = job.warm.cold if cold and job.warm is not None else {}
+    for name, content in (*job.files.items(), *needed.items()):
         path = directory / name
         path.write_bytes(content)
         path.chmod(0o555)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from halo_forge.sandbox import wire
 from halo_forge.sandbox.cell import Cell
-from halo_forge.sandbox.policy import Job, JobResult, Kept, Outcome
+from halo_forge.sandbox.policy import Job, JobResult, Kept, Outcome, Warm
 from halo_forge.sandbox.runner import reap_supervisors, run_step
 from halo_forge.sandbox.running import Trouble
 
@@ -29,9 +29,10 @@ def serve(cell: Cell, channel: socket.socket, lifeline: int) -> None:
     try:
         guarantees = cell.open()
         wire.send(channel, {"hello": wire.encode_guarantees(guarantees)})
+        known: dict[str, Warm] = {}
         for served in range(_JOBS_BEFORE_RETIREMENT):
             retiring = served == _JOBS_BEFORE_RETIREMENT - 1
-            if not _serve_one(cell, channel, lifeline, retiring=retiring):
+            if not _serve_one(cell, channel, lifeline, known, retiring=retiring):
                 break
     except wire.ChannelClosed:
         return
@@ -42,14 +43,21 @@ def serve(cell: Cell, channel: socket.socket, lifeline: int) -> None:
         cell.close()
 
 
-def _serve_one(cell: Cell, channel: socket.socket, lifeline: int, *, retiring: bool) -> bool:
+def _serve_one(
+    cell: Cell,
+    channel: socket.socket,
+    lifeline: int,
+    known: dict[str, Warm],
+    *,
+    retiring: bool,
+) -> bool:
     """Wait for one job and answer it; return whether there may be another."""
     poller = select.poll()
     poller.register(channel, select.POLLIN)
     poller.register(lifeline, 0)
     if any(descriptor == lifeline for descriptor, _ in poller.poll()):
         return False
-    job = wire.decode_job(*wire.receive(channel))
+    job = wire.decode_job(*wire.receive(channel), known)
     result = _run_job(cell, job, (channel.fileno(), lifeline))
     header, blobs = wire.encode_result(result)
     wire.send(channel, {**header, "retiring": retiring}, blobs)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from halo_forge.sandbox.policy import (
@@ -105,8 +105,13 @@ def decode_step(header: Mapping[str, Any], stdin: bytes = b"") -> Step:
     return Step(tuple(header["argv"]), stdin, Limits(**header["limits"]))
 
 
-def encode_job(job: Job) -> Message:
-    """Return a job as a header and blobs: the standard inputs, then the files."""
+def encode_job(job: Job, known: Container[str] = ()) -> Message:
+    """Return a job as a header and blobs: the standard inputs, then the files.
+
+    Args:
+        job: The job.
+        known: Keys of what is warm that the other side has been told before.
+    """
     steps = [encode_step(step) for step in job.steps]
     header = {
         "names": list(job.files),
@@ -120,14 +125,18 @@ def encode_job(job: Job) -> Message:
         kept = {"key": job.kept.key, "step": head, "files": list(job.kept.files)}
         header["kept"] = {**kept, "names": job.kept.names, "flags": job.kept.flags}
         blobs += job.kept.files.values()
-    if job.warm is not None:
+    if job.warm is not None and job.warm.key in known:
+        header["warm"] = {"key": job.warm.key}
+    elif job.warm is not None:
         header["warm"], files = encode_warm(job.warm)
         blobs += files
     return header, blobs
 
 
-def decode_job(header: Mapping[str, Any], blobs: Sequence[bytes]) -> Job:
-    """Invert `encode_job`."""
+def decode_job(
+    header: Mapping[str, Any], blobs: Sequence[bytes], known: MutableMapping[str, Warm]
+) -> Job:
+    """Invert `encode_job`, and remember in ``known`` what is warm."""
     heads = header["steps"]
     steps = [decode_step(head, blob) for head, blob in zip(heads, blobs, strict=False)]
     build = steps.pop(0) if header["build"] else None
@@ -136,8 +145,12 @@ def decode_job(header: Mapping[str, Any], blobs: Sequence[bytes]) -> Job:
     rest = blobs[len(heads) + len(names) :]
     warm = None
     if "warm" in header:
-        end = len(rest) - len(header["warm"]["files"])
-        rest, warm = rest[:end], decode_warm(header["warm"], rest[end:])
+        head = header["warm"]
+        if head["key"] not in known:
+            end = len(rest) - len(head["files"]) - len(head["cold"])
+            known[head["key"]] = decode_warm(head, rest[end:])
+            rest = rest[:end]
+        warm = known[head["key"]]
     kept = _decode_kept(header.get("kept"), rest)
     stop = frozenset(map(Status, header["stop"]))
     return Job(files, build, tuple(steps), stop_on=stop, kept=kept, warm=warm)
@@ -158,17 +171,20 @@ def _decode_kept(header: Mapping[str, Any] | None, blobs: Sequence[bytes]) -> Ke
 def encode_warm(warm: Warm) -> Message:
     """Return what is warm as a header and the contents of its files."""
     header = {name: getattr(warm, name) for name in Warm.__slots__}
-    return {**header, "files": list(warm.files)}, list(warm.files.values())
+    names = {"files": list(warm.files), "cold": list(warm.cold)}
+    return {**header, **names}, [*warm.files.values(), *warm.cold.values()]
 
 
 def decode_warm(header: Mapping[str, Any], blobs: Sequence[bytes]) -> Warm:
     """Invert `encode_warm`."""
+    names, cold = header["files"], header["cold"]
     return Warm(
         key=header["key"],
-        files=dict(zip(header["files"], blobs, strict=True)),
+        files=dict(zip(names, blobs, strict=False)),
         argv=tuple(header["argv"]),
         main=header["main"],
         prepare=tuple(header["prepare"]),
+        cold=dict(zip(cold, blobs[len(names) :], strict=True)),
     )
 
 

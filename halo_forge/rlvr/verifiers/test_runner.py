@@ -22,7 +22,7 @@ from halo_forge.core.types import Prompt, VerifyResult
 from halo_forge.rlvr.verifiers.base import RewardLevel
 from halo_forge.rlvr.verifiers.code import CodeVerifier, Plan, Report
 from halo_forge.rlvr.verifiers.diagnostics import shown
-from halo_forge.rlvr.verifiers.exam.archive import ARCHIVE, exam, exam_archive
+from halo_forge.rlvr.verifiers.exam.archive import exam
 from halo_forge.rlvr.verifiers.exam.order import Order, outline_of
 from halo_forge.rlvr.verifiers.extract import MAX_ANSWER
 from halo_forge.rlvr.verifiers.languages import Language
@@ -191,8 +191,7 @@ class ExamVerifier(CodeVerifier):
             memory=2 * limits.memory,  # the examiner holds what the program returned as well
         )
         step = Step(argv, order.encode(), limits)
-        files = {"main.py": source, ARCHIVE: exam_archive()}
-        return self._bench.run(Job(files, None, (step,), warm=warm))
+        return self._bench.run(Job({"main.py": source}, None, (step,), warm=warm))
 
     @override
     def _grade(self, plan: Plan, result: JobResult, report: Report) -> VerifyResult:

@@ -190,8 +190,8 @@ def test_names_are_plain() -> None:
 def test_a_job_with_it_crosses_the_wire() -> None:
     """What is kept arrives with the job."""
     job = Job({"a": b"1", "b": b"2"}, Step(("true",), b"in"), (Step(("x",)),), kept=new_kept())
-    assert decode_job(*encode_job(job)) == job
-    assert decode_job(*encode_job(Job({"a": b"1"}))) == Job({"a": b"1"})
+    assert decode_job(*encode_job(job), {}) == job
+    assert decode_job(*encode_job(Job({"a": b"1"})), {}) == Job({"a": b"1"})
 
 
 def test_builds_use_it_and_programs_cannot_change_it(sandbox: BrokerSandbox) -> None:

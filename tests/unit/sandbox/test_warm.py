@@ -14,6 +14,7 @@ import pytest
 from halo_forge.core.errors import SandboxFault
 from halo_forge.sandbox import Job, Limits, Status, Step, Warm, own_python, python_executable
 from halo_forge.sandbox.backends import open_backend
+from halo_forge.sandbox.wire import decode_job, encode_job
 
 _CODE = """\
 import json, os, sys
@@ -79,7 +80,8 @@ def _archive() -> bytes:
 
 def _warm(code: str = _CODE, key: str = "trial") -> Warm:
     argv = (own_python(), "-B", "-s", "trial.pyz")
-    return Warm(key, {"trial.py": code.encode()}, argv, "trial:main", ("trial:prepare", "now"))
+    files, cold = {"trial.py": code.encode()}, {"trial.pyz": _archive()}
+    return Warm(key, files, argv, "trial:main", ("trial:prepare", "now"), cold)
 
 
 def _step(*arguments: str, stdin: bytes = b"", limits: Limits | None = None) -> Step:
@@ -90,7 +92,7 @@ def _run(sandbox, *steps: Step, warm: Warm | None, files=()):
     if sandbox.backend != "namespaces":  # where a worker's user may not enter root's home
         steps = tuple(replace(one, argv=(python_executable(), *one.argv[1:])) for one in steps)
         warm = warm and replace(warm, argv=steps[0].argv[: len(warm.argv)])
-    found = {"main.py": b"pass", "trial.pyz": _archive(), **dict(files)}
+    found = {"main.py": b"pass", **({} if warm else _warm().cold), **dict(files)}
     return sandbox.run(Job(found, runs=steps, warm=warm)).runs
 
 
@@ -169,6 +171,18 @@ def test_runs_that_do_not_begin_so_are_refused() -> None:
     """What is warm can stand only for the argv that it says."""
     with pytest.raises(ValueError, match="a run of trial begins with"):
         Job(runs=(Step(("/bin/true",)),), warm=_warm())
+
+
+def test_what_is_warm_is_sent_once() -> None:
+    """The second job names it; the first brings all of it, with what a cold start needs."""
+    known: dict[str, Warm] = {}
+    first = Job({"a": b"1"}, runs=(_step("look"),), warm=_warm())
+    second = replace(first, files={"b": b"2"})
+    head, blobs = encode_job(first)
+    assert decode_job(head, blobs, known) == first
+    head, fewer = encode_job(second, known)
+    assert decode_job(head, fewer, known) == second
+    assert sum(map(len, fewer)) < sum(map(len, blobs)) / 10
 
 
 def test_nothing_outlives_the_sandbox() -> None:

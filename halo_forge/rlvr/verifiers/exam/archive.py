@@ -11,10 +11,9 @@ from importlib import resources
 from halo_forge.core.identity import content_id
 from halo_forge.sandbox import Warm
 
-__all__ = ["ARCHIVE", "exam", "exam_archive"]
+__all__ = ["exam"]
 
-ARCHIVE = "exam.pyz"
-"""Name of the archive in the sandbox."""
+_NAME = "exam.pyz"
 
 _PACKAGE = "halo_forge.rlvr.verifiers.exam"
 _LEFT_OUT = ("__init__", "archive")  # made anew, and not needed inside
@@ -36,7 +35,7 @@ def _files() -> Mapping[str, bytes]:
 
 
 @functools.cache
-def exam_archive() -> bytes:
+def _archive() -> bytes:
     """Return a zip archive with what runs inside, for an interpreter to run."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
@@ -54,9 +53,10 @@ def exam(python: str, pytest: str | None) -> Warm:
         pytest: Folder of packages with pytest, where the tests may need it.
     """
     return Warm(
-        key=content_id([python, pytest, exam_archive().hex()]),
+        key=content_id([python, pytest, _archive().hex()]),
         files=_files(),
-        argv=(python, "-B", "-s", ARCHIVE),
+        argv=(python, "-B", "-s", _NAME),
         main=f"{_EXAMINER}:main",
         prepare=(f"{_EXAMINER}:prepare", pytest or ""),
+        cold={_NAME: _archive()},
     )
