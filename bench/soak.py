@@ -2,24 +2,27 @@
 
     python bench/soak.py [--jobs 10000] [--backend namespaces]
 
-Runs honest and hostile programs in turn and looks, every tenth of the way, at the sandbox's
-processes: how many there are, how many are dead and not reaped, their memory, descriptors and
-mounts; and at the control groups and files it keeps. Exit code 1 if any of them grew after the
-first tenth.
+Runs honest and hostile programs in turn, each by an interpreter of its own and by a fork of a warm
+one where the backend has that, and looks, every tenth of the way, at the sandbox's processes: how
+many there are, how many are dead and not reaped, their memory, descriptors and mounts; and at the
+control groups and files it keeps. Exit code 1 if any of them grew after the first tenth.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import sys
 import tempfile
 import time
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
-from halo_forge.sandbox import Job, Limits, Step, python_executable
+from halo_forge.sandbox import Job, Limits, Step, Warm, python_executable
 from halo_forge.sandbox.backends import CONFINED, UNSAFE, open_backend
 from halo_forge.sandbox.client import BrokerSandbox
 
@@ -36,6 +39,15 @@ _PROGRAMS = (
     "import os; [os.pipe() for _ in range(1000)]",
     "import os; os.kill(os.getppid(), 9)",
 )
+_WARM = b"""
+import sys
+
+def prepare(go_on):
+    go_on()
+
+def main(_):
+    exec(sys.stdin.read())
+"""
 _COUNTED = ("processes", "zombies", "KiB", "descriptors", "mounts", "groups")
 _GROWTH = 1.1
 _SLACK = {
@@ -53,13 +65,14 @@ def main() -> int:
     parser.add_argument("--backend", default=CONFINED[0], choices=[*CONFINED, UNSAFE])
     options = parser.parse_args()
     looks: list[dict[str, int]] = []
+    jobs = [job for program in _PROGRAMS for job in _cold_and_warm(program.encode())]
     with tempfile.TemporaryDirectory() as place, contextlib.ExitStack() as stack:
         Path(place).chmod(0o711)
         tempfile.tempdir = place
         sandbox = stack.enter_context(open_backend(options.backend))
         started = time.monotonic()
         for number in range(options.jobs):
-            _run(sandbox, _PROGRAMS[number % len(_PROGRAMS)])
+            sandbox.run(jobs[number % len(jobs)])
             if (number + 1) % max(1, options.jobs // 10) == 0:
                 looks.append(_look(sandbox))
                 if len(looks) == 1:
@@ -72,10 +85,17 @@ def main() -> int:
     return int(bool(grown))
 
 
-def _run(sandbox: BrokerSandbox, program: str) -> None:
+def _cold_and_warm(program: bytes) -> Iterator[Job]:
+    python = (python_executable(), "-I", "-S", "-B")
     limits = Limits(cpu=1, memory=64 << 20, processes=8, disk=2 << 20)
-    step = Step((python_executable(), "-I", "-S", "-B", "main.py"), limits=limits)
-    sandbox.run(Job({"main.py": program.encode()}, None, (step,)))
+    yield Job({"main.py": program}, None, (Step((*python, "main.py"), limits=limits),))
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("warm.py", _WARM)
+        archive.writestr("__main__.py", "import warm\nwarm.main([])\n")
+    argv, cold = (*python, "soak.pyz"), {"soak.pyz": packed.getvalue()}
+    warm = Warm("soak", {"warm.py": _WARM}, argv, "warm:main", ("warm:prepare",), cold)
+    yield Job({}, None, (Step(argv, program, limits),), warm=warm)
 
 
 def _look(sandbox: BrokerSandbox) -> dict[str, int]:
