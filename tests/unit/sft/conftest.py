@@ -59,7 +59,7 @@ def fit(tiny_model_dir, tmp_path) -> Callable[..., FitReport]:
             training=TrainingSettings(**{"gradient_accumulation_steps": 1, **training}),
             lora=lora,
             hardware=HardwareSettings(
-                device="cpu", bf16=False, gradient_checkpointing=checkpointing
+                device="cpu", bf16=False, gradient_checkpointing="on" if checkpointing else "off"
             ),
             trust_remote_code=False,
             meta={"cycle": 1},
@@ -100,7 +100,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
         def on_pre_optimizer_step(self, args, state, control, optimizer, **kwargs):
             notes.rates.append(optimizer.param_groups[0]["lr"])
 
-    class Watched(learner.SFTTrainer):
+    class Watched(learner.CompletionTrainer):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self.add_callback(Rates())
@@ -116,5 +116,5 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
             notes.gradients += torch.autograd.grad(loss, hidden, retain_graph=True)
             return loss
 
-    monkeypatch.setattr(learner, "SFTTrainer", Watched)
+    monkeypatch.setattr(learner, "CompletionTrainer", Watched)
     return notes

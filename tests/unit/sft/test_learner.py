@@ -28,7 +28,11 @@ def tensors(folder, name=ADAPTER_WEIGHTS):
 
 
 def rows(batch):
-    """The rows of a batch without their padding: (ids, labels) each."""
+    """The answers of a batch, packed or padded: (ids, labels) each."""
+    if "cu_seq_lens_q" in batch:
+        lengths = batch["cu_seq_lens_q"].diff().tolist()
+        parts = (batch[name][0].split(lengths) for name in ("input_ids", "labels"))
+        return [(tuple(ids.tolist()), labels.tolist()) for ids, labels in zip(*parts, strict=True)]
     real = batch["attention_mask"].bool()
     return [
         (tuple(ids[mask].tolist()), labels[mask].tolist())
@@ -50,15 +54,19 @@ def reference_loss(policy, examples) -> float:
     return total / count
 
 
-def test_only_the_completion_carries_loss(fit, seen, make_example):
+@pytest.mark.parametrize("packing", ["auto", "off"])
+def test_only_the_completion_carries_loss(fit, seen, make_example, packing):
     """Labels are -100 on the prompt and the padding, and the end token has its own."""
     examples = [make_example("a", 7, 4), make_example("b", 3, 12), make_example("c", 11, 1)]
-    fit(examples, batch_size=3)
+    fit(examples, batch_size=3, packing=packing)
     (batch,) = seen.batches
-    assert batch["input_ids"].shape == (3, 16)
-    padding = ~batch["attention_mask"].bool()
-    assert padding.sum() == 4 + 0 + 3
-    assert (batch["labels"][padding] == -100).all()
+    if packing == "off":
+        assert batch["input_ids"].shape == (3, 16)
+        padding = ~batch["attention_mask"].bool()
+        assert padding.sum() == 4 + 0 + 3
+        assert (batch["labels"][padding] == -100).all()
+    else:
+        assert batch["input_ids"].shape == (1, 12 + 16 + 13)
     found = dict(rows(batch))
     for example in examples:
         labels = found[example.input_ids]
@@ -69,11 +77,12 @@ def test_only_the_completion_carries_loss(fit, seen, make_example):
         assert labels[-1] == 2
 
 
+@pytest.mark.parametrize("packing", ["auto", "off"])
 @pytest.mark.parametrize("lora", [PLAIN, ALL_WEIGHTS])
-def test_gradients_come_from_the_completion(fit, seen, make_example, lora):
+def test_gradients_come_from_the_completion(fit, seen, make_example, lora, packing):
     """The loss pulls at the positions that predict completion tokens, and at no other."""
     examples = [make_example("a", 7, 4), make_example("b", 3, 12)]
-    fit(examples, batch_size=2, lora=lora)
+    fit(examples, batch_size=2, lora=lora, packing=packing)
     (batch,), (gradient,) = seen.batches, seen.gradients
     pulled = gradient.abs().sum(dim=-1) > 0
     predicts = torch.zeros_like(pulled)
