@@ -23,17 +23,18 @@ _LOUD = 100.0
 class CompletionTrainer(SFTTrainer):
     """Scores the positions that predict completion tokens, a chunk at a time.
 
-    Graphics processors get TRL's fused output layer, which is Triton's there. Its other form
-    scores the prompts too and takes three times as long; processors get
-    `halo_forge.sft.loss.completion_loss`, if the model's logits are the output layer's alone.
+    Graphics processors get TRL's fused output layer, which is Triton's there. Without Triton it
+    scores the prompts too and takes several times as long; so a CPU gets
+    `halo_forge.sft.loss.completion_loss`, if the logits are the output layer's alone and nothing
+    is added to the loss (experts' load balance).
     """
 
     def __init__(self, model: Model, **kwargs: Any) -> None:
         """Take what TRL's trainer takes."""
-        on_cpu = plain(model).device.type == "cpu"
-        self._chunked = on_cpu and _head_is_linear(model)
+        bare = plain(model).device.type == "cpu" and _head_is_linear(model)
         self._entropies: list[float] = []
         super().__init__(model=model, **kwargs)
+        self._chunked = bare and not self.aux_loss_enabled
 
     @override
     def compute_loss(

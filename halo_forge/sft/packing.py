@@ -89,8 +89,8 @@ def _keeps_apart(model: Model) -> bool:
     try:
         packed = _hidden(model, collate([{"input_ids": text} for text in texts]), device)
         alone = [_hidden(model, {"input_ids": torch.tensor([text])}, device) for text in texts]
-    except (AttributeError, ModelFault, TypeError):
-        return False  # the architecture does not know what packed answers are
+    except (AttributeError, ModelFault, TypeError, ValueError):
+        return False  # the architecture does not know packed answers, or says it cannot
     finally:
         model.train(training)
     expected = torch.cat(alone, dim=1).float()

@@ -47,7 +47,7 @@ def fit(tiny_model_dir, tmp_path) -> Callable[..., FitReport]:
         seed: int = 3,
         rate: float = 1e-3,
         lora: LoraSettings = LoraSettings(r=4, dropout=0.0),  # noqa: B008 - frozen
-        checkpointing: bool = False,
+        checkpointing: Any = False,
         observer: Any = None,
         **training: Any,
     ) -> FitReport:
@@ -59,7 +59,7 @@ def fit(tiny_model_dir, tmp_path) -> Callable[..., FitReport]:
             training=TrainingSettings(**{"gradient_accumulation_steps": 1, **training}),
             lora=lora,
             hardware=HardwareSettings(
-                device="cpu", bf16=False, gradient_checkpointing="on" if checkpointing else "off"
+                device="cpu", bf16=False, gradient_checkpointing=checkpointing
             ),
             trust_remote_code=False,
             meta={"cycle": 1},
@@ -77,12 +77,14 @@ class Seen:
         batches: Inputs of each forward pass, as they reached the model.
         gradients: Gradient of each loss by the last hidden states.
         rates: Learning rate that each optimiser step used.
+        pulls: Gradient of each trained weight, as each optimiser step used it.
         trainers: The trainers made.
     """
 
     batches: list[dict[str, torch.Tensor]] = field(default_factory=list)
     gradients: list[torch.Tensor] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
+    pulls: list[dict[str, torch.Tensor]] = field(default_factory=list)
     trainers: list[Any] = field(default_factory=list)
 
     @property
@@ -99,6 +101,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     class Rates(TrainerCallback):
         def on_pre_optimizer_step(self, args, state, control, optimizer, **kwargs):
             notes.rates.append(optimizer.param_groups[0]["lr"])
+            trained = kwargs["model"].named_parameters()
+            notes.pulls.append({n: p.grad.clone() for n, p in trained if p.grad is not None})
 
     class Watched(learner.CompletionTrainer):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
