@@ -48,6 +48,7 @@ def fit(tiny_model_dir, tmp_path) -> Callable[..., FitReport]:
         rate: float = 1e-3,
         lora: LoraSettings = LoraSettings(r=4, dropout=0.0),  # noqa: B008 - frozen
         checkpointing: Any = False,
+        bf16: bool = False,
         observer: Any = None,
         **training: Any,
     ) -> FitReport:
@@ -59,7 +60,7 @@ def fit(tiny_model_dir, tmp_path) -> Callable[..., FitReport]:
             training=TrainingSettings(**{"gradient_accumulation_steps": 1, **training}),
             lora=lora,
             hardware=HardwareSettings(
-                device="cpu", bf16=False, gradient_checkpointing=checkpointing
+                device="cpu", bf16=bf16, gradient_checkpointing=checkpointing
             ),
             trust_remote_code=False,
             meta={"cycle": 1},
