@@ -1,6 +1,6 @@
 """How fast is the training phase of a cycle, beside the way most people write it?
 
-    python bench/train.py [--answers 6] [--rounds 3] [--config configs/raft_cpu.yaml]
+    python bench/train.py [--answers 4] [--rounds 3] [--config configs/raft_cpu.yaml]
         [--model builtin:smollm2-135m] [--width 2048] [--plain-batch 2] [--seed 0] [--json FILE]
 
 Kept answers are the reference solutions of built-in tasks, put as a model would put them. Both ways
@@ -128,7 +128,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--answers", type=int, default=6)
+    parser.add_argument("--answers", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--config", type=Path, default=Path("configs/raft_cpu.yaml"))
     parser.add_argument("--model", default="builtin:smollm2-135m")

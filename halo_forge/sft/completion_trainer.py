@@ -25,8 +25,8 @@ class CompletionTrainer(SFTTrainer):
 
     Graphics processors get TRL's fused output layer, which is Triton's there. Without Triton it
     scores the prompts too and takes several times as long; so a CPU gets
-    `halo_forge.sft.loss.completion_loss`, if the logits are the output layer's alone and nothing
-    is added to the loss (experts' load balance).
+    `halo_forge.sft.loss.completion_loss`, if the logits are the output layer's alone, nothing is
+    added to the loss (experts' load balance), and no other process has a part of the batch.
     """
 
     def __init__(self, model: Model, **kwargs: Any) -> None:
@@ -34,7 +34,8 @@ class CompletionTrainer(SFTTrainer):
         bare = plain(model).device.type == "cpu" and _head_is_linear(model)
         self._entropies: list[float] = []
         super().__init__(model=model, **kwargs)
-        self._chunked = bare and not self.aux_loss_enabled
+        alone = self.accelerator.num_processes == 1
+        self._chunked = bare and alone and not self.aux_loss_enabled
 
     @override
     def compute_loss(
