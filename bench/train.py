@@ -1,7 +1,7 @@
 """How fast is the training phase of a cycle, beside the way most people write it?
 
-    python bench/train.py [--answers 4] [--rounds 3] [--config configs/raft_cpu.yaml]
-        [--model builtin:smollm2-135m] [--width 2048] [--plain-batch 2] [--seed 0] [--json FILE]
+    python bench/train.py [--answers 4] [--rounds 2] [--config configs/raft_cpu.yaml]
+        [--model builtin:smollm2-135m] [--width 2048] [--plain-batch 1] [--seed 0] [--json FILE]
 
 Kept answers are the reference solutions of built-in tasks, put as a model would put them. Both ways
 load the model, put fresh adapters on it, train one epoch of the same optimiser steps and write the
@@ -129,11 +129,11 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--answers", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--config", type=Path, default=Path("configs/raft_cpu.yaml"))
     parser.add_argument("--model", default="builtin:smollm2-135m")
     parser.add_argument("--width", type=int, default=2048)
-    parser.add_argument("--plain-batch", type=int, default=2)
+    parser.add_argument("--plain-batch", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
@@ -172,6 +172,7 @@ def _ours(examples: Sequence[TrainingExample], request: FitRequest) -> Phase:
     with tempfile.TemporaryDirectory() as folder, _Peak() as peak:
         output = Path(folder, "adapter")
         report = TrlLearner().fit(examples, replace(request, output=output), clock)
+    print(f"   ours: {clock.seconds:.1f} s of steps")
     return Phase(report.loss, report.tokens, clock.seconds, peak.bytes)
 
 
@@ -207,6 +208,7 @@ def _plain(
         stepping = time.perf_counter() - started
         model.save_pretrained(folder)
     tokens = sum(len(e.input_ids) - e.completion_start for e in examples)
+    print(f"  plain: {stepping:.1f} s of steps")
     return Phase(sum(losses) / len(losses), tokens, stepping, peak.bytes)
 
 
