@@ -18,6 +18,7 @@ padding, no logits of prompts, nothing twice) at the measured rate, over the tim
 from __future__ import annotations
 
 import argparse
+import ctypes
 import gc
 import json
 import random
@@ -238,6 +239,7 @@ class _Peak:
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         else:
+            ctypes.CDLL(None).malloc_trim(0)  # what the other way freed is not ours
             Path("/proc/self/clear_refs").write_text("5")  # proc_pid_clear_refs(5): resets VmHWM
         return self
 
@@ -313,7 +315,7 @@ def _report(
                 [a / b.stepping for a, b in zip(least, way.results, strict=True)]
             ),
             "loss": way.results[-1].loss,
-            "peak_bytes": max(phase.peak for phase in way.results),
+            "peak_bytes": Spread.of([phase.peak for phase in way.results]),
         }
         for name, way in {"ours": ours, "plain": other}.items()
     }
@@ -333,7 +335,7 @@ def _show(report: dict[str, Any]) -> None:
         print(
             f"{name:>7}: {way['completion_tokens_per_second']:.1f} completion tokens/s, "
             f"{way['wall_seconds']:.1f} s of which {way['stepping_seconds']:.1f} s of steps, "
-            f"peak {way['peak_bytes'] / 1e9:.2f} GB, loss {way['loss']:.6f}"
+            f"peak {way['peak_bytes'].scaled(1e-9):.2f} GB, loss {way['loss']:.6f}"
         )
         print(
             f"         {way['roofline_share']:.0%} of the roofline, "
