@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from halo_forge.config.base import Fraction, NonNegative, Positive, PositiveInt, Section
+from halo_forge.config.base import Fraction, NonNegative, Positive, PositiveInt, Section, Switch
 from halo_forge.config.sections import (
     GenerationSettings,
     HardwareSettings,
@@ -48,6 +48,10 @@ class TrainingSettings(Section):
 
     gradient_accumulation_steps: PositiveInt = 16
     """Forward passes in one optimiser step."""
+
+    packing: Switch = "auto"
+    """Answers of a forward pass lie end to end, without padding; `auto` where the model was seen
+    to keep them apart, else answers of like length go together."""
 
     learning_rate: Positive = 5e-5
     """Learning rate of the first cycle."""

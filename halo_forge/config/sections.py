@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from halo_forge.config.base import NonNegative, Positive, PositiveInt, Section
+from halo_forge.config.base import NonNegative, Positive, PositiveInt, Section, Switch
 
 __all__ = [
     "GenerationSettings",
@@ -82,8 +82,9 @@ class HardwareSettings(Section):
     bf16: bool = True
     """bfloat16 where the device computes in it, else float32."""
 
-    gradient_checkpointing: bool = True
-    """Recompute activations in the backward pass: less memory, about a third more time."""
+    gradient_checkpointing: Switch = "auto"
+    """Recompute activations in the backward pass: less memory, about a third more time; `auto`
+    where they would not fit."""
 
     attn_implementation: str = "sdpa"
     """Attention of the model: `sdpa`, `eager` or what transformers offers."""
