@@ -81,11 +81,12 @@ def admit(
         )
     count = len(needs)
     if fit < _rows(needs, wanted):
+        asked = _rows(needs, wanted)
         count = next((i for i, (length, _) in enumerate(needs) if length * 2 <= longest), count)
         _log.warning(
             "keys and values of %d answers of up to %d tokens do not fit into %.2f GiB: %d are "
             "decoded together",
-            _rows(needs[:count], wanted),
+            asked,
             longest,
             budget / 2**30,
             min(fit, _rows(needs[:count], wanted)),

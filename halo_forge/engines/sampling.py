@@ -114,7 +114,7 @@ def _draw_any(logits: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
     inside = index < size
     within = probabilities.gather(1, index.clamp(max=size - 1)).mul_(inside)
     position = _invert(within.double().cumsum(dim=-1), target)
-    token = index.gather(1, position)
+    token = index.gather(1, position).clamp_(max=size - 1)
     return token.squeeze(1), probabilities.gather(1, token).squeeze(1).log()
 
 
