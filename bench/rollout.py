@@ -219,6 +219,11 @@ def _speed(measured: Measured[list[Answer]]) -> list[float]:
     return [_tokens(answers) / wall for wall, answers in pairs]
 
 
+def _cpu_a_token(measured: Measured[list[Answer]]) -> list[float]:
+    pairs = zip(measured.cpu, measured.results, strict=True)
+    return [cpu / _tokens(answers) for cpu, answers in pairs]
+
+
 def _law_test(job: _Job, found: dict[str, Measured[list[Answer]]], name: str) -> dict[str, float]:
     """Return p-values: each way follows its law, both the same one, and a wrong one shows."""
     rule, series = _LAWS[name], {}
@@ -261,7 +266,20 @@ def _ways(job: _Job, stack: Any) -> dict[str, Callable[[], list[Answer]]]:
         server = _llama_server(job.options)
         ways["llama.cpp plain"] = lambda: _llama(job, server, _LAWS["plain"])
     wanted = job.options.only
-    return {name: way for name, way in ways.items() if not wanted or name in wanted}
+    return {name: _told(name, way) for name, way in ways.items() if not wanted or name in wanted}
+
+
+def _told(name: str, way: Callable[[], list[Answer]]) -> Callable[[], list[Answer]]:
+    """Say what each turn took, as it ends: a run is minutes long."""
+
+    def work() -> list[Answer]:
+        started = time.perf_counter()
+        answers = way()
+        wall, tokens = time.perf_counter() - started, _tokens(answers)
+        print(f"  {name}: {wall:.1f} s, {tokens} tokens, {tokens / wall:.0f} a second", flush=True)
+        return answers
+
+    return work
 
 
 def _report(job: _Job, found: dict[str, Measured[list[Answer]]]) -> dict[str, Any]:
@@ -284,8 +302,11 @@ def _report(job: _Job, found: dict[str, Measured[list[Answer]]]) -> dict[str, An
         note = ""
         if ours is not None and ours is not measured:
             ratio = Spread.of([a / b for a, b in zip(_speed(ours), speed, strict=True)])
-            row["ours_times_as_fast"] = asdict(ratio)
-            note = f"; ours is {ratio:.2f} times as fast"
+            cpu = Spread.of(
+                [a / b for a, b in zip(_cpu_a_token(measured), _cpu_a_token(ours), strict=True)]
+            )
+            row |= {"ours_times_as_fast": asdict(ratio), "cpu_times_of_ours": asdict(cpu)}
+            note = f"; ours is {ratio:.2f} times as fast, by CPU seconds {cpu:.2f}"
         result["ways"][name] = row
         print(
             f"{name:16} {Spread.of(speed):.0f} tokens/s, {Spread.of(measured.wall):.1f} s, "
