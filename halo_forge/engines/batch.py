@@ -193,8 +193,8 @@ class Batch:
         """Draw one token for each row and record it; the device is waited for once."""
         uniform = torch.tensor([row.uniforms[len(row.tokens)] if row else 0.0 for row in rows])
         tokens, logprobs = draw(logits, self._stepper.law, uniform.to(logits.device))
-        # ids are exact in float64, so one transfer carries both
-        told = torch.stack([tokens.double(), logprobs.double()]).tolist()
+        # ids below 2^24 are exact in float32, so one transfer carries both
+        told = torch.stack([tokens.float(), logprobs]).tolist()
         for row, token, logprob in zip(rows, *told, strict=True):
             if row is not None:
                 if not abs(logprob) < torch.inf:

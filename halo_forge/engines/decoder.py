@@ -33,7 +33,7 @@ from halo_forge.engines.base import EngineSpec, Request, request_seed
 from halo_forge.engines.batch import Batch, Row, Waiting
 from halo_forge.engines.packed import PackedLinear, pack_linears
 from halo_forge.engines.row_attention import ROW_ATTENTION
-from halo_forge.engines.row_cache import RowCache
+from halo_forge.engines.row_cache import RowCache, whole_windows
 from halo_forge.engines.sampling import Law, uniforms
 from halo_forge.models import chat, load
 from halo_forge.utils.hardware import probe
@@ -97,7 +97,7 @@ class DecoderEngine:
                 self._spec.policy,
             )
         self._vocabulary = self._drawable()
-        self._packed = pack_linears(self._model)
+        self._packed = pack_linears(self._model, self._free_memory())
         return self
 
     def __exit__(
@@ -128,7 +128,7 @@ class DecoderEngine:
         position_bytes = self._position_bytes()
         wanted = self._spec.generation.batch_size
         while queue:
-            needs = [(len(one.ids) + new_tokens, len(one.indices)) for one in queue]
+            needs = [(whole_windows(len(w.ids) + new_tokens), len(w.indices)) for w in queue]
             budget = admission.room(self._spec.hardware.kv_cache_gb, self._free_memory())
             count, rows = admission.admit(needs, wanted, position_bytes, budget)
             group = deque(queue.popleft() for _ in range(count))
@@ -312,7 +312,9 @@ class DecoderEngine:
         )
 
     def _free_memory(self) -> int:
-        return admission.free_memory(self._model.device, probe())
+        free = admission.free_memory(self._model.device, probe())
+        still_to_pack = [] if self._packed_rows else self._packed
+        return free - sum(layer.weight.nbytes for layer in still_to_pack)
 
     def _empty_cache(self) -> None:
         if torch.cuda.is_available():

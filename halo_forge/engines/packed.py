@@ -49,21 +49,29 @@ class PackedLinear(nn.Module):
         return product
 
 
-def pack_linears(model: nn.Module) -> list[PackedLinear]:
+def pack_linears(model: nn.Module, free: int) -> list[PackedLinear]:
     """Put packed layers in the place of ``model``'s linear layers where that pays.
+
+    Args:
+        model: Changed in place.
+        free: Bytes that nobody uses; nothing is packed if it would take more than half of them.
 
     Returns:
         The layers put in; none where weights are not float32 on a CPU, or torch has no MKL.
     """
     if not hasattr(torch.ops.mkl, "_mkl_linear"):
         return []
-    found = []
-    for parent in list(model.modules()):
-        for name, layer in parent.named_children():
-            if isinstance(layer, nn.Linear) and _pays(layer):
-                found.append(PackedLinear(layer))
-                setattr(parent, name, found[-1])
-    return found
+    found = [
+        (parent, name, PackedLinear(layer))
+        for parent in model.modules()
+        for name, layer in parent.named_children()
+        if isinstance(layer, nn.Linear) and _pays(layer)
+    ]
+    if 2 * sum(packed.weight.nbytes for _, _, packed in found) > free:
+        return []
+    for parent, name, packed in found:
+        setattr(parent, name, packed)
+    return [packed for _, _, packed in found]
 
 
 def _pays(layer: nn.Linear) -> bool:

@@ -21,7 +21,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache, Dynam
 from halo_forge.engines.row_attention import SEGMENT_ROWS
 from halo_forge.utils.typing import override
 
-__all__ = ["WINDOW_STEP", "RowCache"]
+__all__ = ["WINDOW_STEP", "RowCache", "whole_windows"]
 
 WINDOW_STEP = 64
 """The attended window grows in these steps, so that shapes repeat and results do not depend on
@@ -89,7 +89,7 @@ class _RowLayer(CacheLayerMixin):
         if not self.is_initialized:
             self.lazy_initialization(keys, values)
         positions = keys.shape[2]
-        self._reach(_whole_windows(positions))
+        self._reach(whole_windows(positions))
         self.keys[row, :, :, :positions] = keys[0].transpose(1, 2)
         self.values[row, :, :positions] = values[0]
 
@@ -122,7 +122,7 @@ class RowCache(Cache):
 
     def __init__(self, layers: int, rows: int, length: int, device: torch.device) -> None:
         self.rows = rows
-        self.length = _whole_windows(length)
+        self.length = whole_windows(length)
         self.lengths = torch.zeros(rows, dtype=torch.long, device=device)
         self.ends = [0] * rows
         self.row_index = torch.arange(rows, device=device)
@@ -189,7 +189,7 @@ class RowCache(Cache):
             self._set(new, end)
 
     def _copy(self, sources: list[int], targets: list[int]) -> None:
-        window = _whole_windows(max(self.ends[row] for row in sources))
+        window = whole_windows(max(self.ends[row] for row in sources))
         at = self.lengths.device
         index = torch.tensor(sources, device=at), torch.tensor(targets, device=at)
         for layer in self._rows:
@@ -198,11 +198,12 @@ class RowCache(Cache):
     def _windows(self, ends: Sequence[int]) -> tuple[int, ...]:
         """Return the window of each run of `SEGMENT_ROWS` rows, or of all of them at once."""
         size = SEGMENT_ROWS if self._segmented else len(ends)
-        return tuple(_whole_windows(max(ends[i : i + size]) + 1) for i in range(0, len(ends), size))
+        return tuple(whole_windows(max(ends[i : i + size]) + 1) for i in range(0, len(ends), size))
 
     def _set(self, row: int, length: int) -> None:
         self.lengths[row] = self.ends[row] = length
 
 
-def _whole_windows(positions: int) -> int:
+def whole_windows(positions: int) -> int:
+    """Return the positions that are kept or read for so many."""
     return -(-positions // WINDOW_STEP) * WINDOW_STEP

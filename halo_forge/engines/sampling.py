@@ -105,15 +105,15 @@ def _draw_any(logits: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
     rest = probabilities[:, whole:]
     if whole < size:
         sums = torch.cat([sums, rest.sum(dim=-1, keepdim=True)], dim=1)
-    cumulative = sums.double().cumsum(dim=-1)
-    target = uniform.double().unsqueeze(1) * cumulative[:, -1:]
+    cumulative = _wide(sums).cumsum(dim=-1)
+    target = _wide(uniform).unsqueeze(1) * cumulative[:, -1:]
     block = _invert(cumulative, target)
     target = target - (cumulative - sums).gather(1, block)
     # the last block may be shorter: what is read beyond the vocabulary counts as nothing
     index = block * _BLOCK + torch.arange(_BLOCK, device=logits.device)
     inside = index < size
     within = probabilities.gather(1, index.clamp(max=size - 1)).mul_(inside)
-    position = _invert(within.double().cumsum(dim=-1), target)
+    position = _invert(_wide(within).cumsum(dim=-1), target)
     token = index.gather(1, position).clamp_(max=size - 1)
     return token.squeeze(1), probabilities.gather(1, token).squeeze(1).log()
 
@@ -155,9 +155,9 @@ def _draw_among(
     """
     values, ids = _leading(logits, count)
     most, least = values[:, :1], values[:, -1:]
-    weights = torch.exp(values - most).double()
+    weights = _wide(torch.exp(values - most))
     eligible = torch.ones_like(values, dtype=torch.bool)
-    total = torch.exp(torch.logsumexp(logits, dim=-1, keepdim=True) - most).double()
+    total = _wide(torch.exp(torch.logsumexp(logits, dim=-1, keepdim=True) - most))
     if law.top_k:
         eligible = values >= values[:, min(law.top_k, count) - 1, None]
         total = (weights * eligible).sum(dim=-1, keepdim=True)
@@ -167,8 +167,8 @@ def _draw_among(
     # equals of the least value may stand outside, so only what is above it is settled
     settled = ~((eligible if law.top_k else keep) & (values <= least)).any(dim=-1)
     cumulative = (weights * keep).cumsum(dim=-1)
-    place = _invert(cumulative, uniform.double().unsqueeze(1) * cumulative[:, -1:])
-    logprob = (values.gather(1, place) - most).double() - cumulative[:, -1:].log()
+    place = _invert(cumulative, _wide(uniform).unsqueeze(1) * cumulative[:, -1:])
+    logprob = _wide(values.gather(1, place) - most) - cumulative[:, -1:].log()
     return ids.gather(1, place).squeeze(1), logprob.squeeze(1).float(), settled
 
 
@@ -194,3 +194,8 @@ def _leading(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
     ids, order = ids.sort(dim=-1)
     values, order = values.gather(1, order).sort(dim=-1, descending=True, stable=True)
     return values, ids.gather(1, order)
+
+
+def _wide(numbers: Tensor) -> Tensor:
+    """Return the numbers in float64, where the device has it."""
+    return numbers if numbers.device.type == "mps" else numbers.double()

@@ -17,6 +17,7 @@ from transformers import (
 
 from halo_forge.core.errors import ModelFault, UserError
 from halo_forge.core.types import Message, Prompt
+from halo_forge.engines import admission
 from halo_forge.engines import decoder as decoder_module
 from halo_forge.engines.base import Request
 from halo_forge.engines.decoder import DecoderEngine
@@ -88,11 +89,11 @@ def test_short_memory_makes_a_smaller_batch(lively_dir, prompts, decode, caplog,
     owed = requests(prompts, 8)
     whole = decode(lively_dir, owed, max_new_tokens=30, batch_size=24)
     # a position takes 2 layers x 2 heads x 16 numbers x 4 bytes, for keys and for values
-    monkeypatch.setattr(DecoderEngine, "_free_memory", lambda _: 12 * 512 * 130 * 10 // 8)
+    monkeypatch.setattr(admission, "room", lambda *_: 12 * 512 * 130)
     few = decode(lively_dir, owed, max_new_tokens=30, batch_size=24)
     assert "are decoded together" in caplog.text
     assert all(same(few[key], whole[key]) for key in whole)
-    monkeypatch.setattr(DecoderEngine, "_free_memory", lambda _: 1000)
+    monkeypatch.setattr(admission, "room", lambda *_: 1000)
     with pytest.raises(ModelFault, match=r"Lower generation\.max_new_tokens"):
         decode(lively_dir, owed, max_new_tokens=30, batch_size=24)
 

@@ -7,7 +7,7 @@ from torch import nn
 from halo_forge.engines.packed import PackedLinear, pack_linears
 
 pytestmark = pytest.mark.skipif(
-    not pack_linears(nn.Sequential(nn.Linear(2, 2))), reason="torch has no MKL here"
+    not pack_linears(nn.Sequential(nn.Linear(2, 2)), 2**20), reason="torch has no MKL here"
 )
 
 
@@ -51,7 +51,9 @@ def test_what_is_packed() -> None:
     model.head.weight = model.embed.weight
     model.short = nn.Linear(4, 4, dtype=torch.bfloat16)
     model.own = type("Own", (nn.Linear,), {})(4, 4)
-    (layer,) = pack_linears(model)
+    assert pack_linears(model, 2 * 40 * 4 - 1) == []
+    assert type(model.head) is nn.Linear
+    (layer,) = pack_linears(model, 2 * 40 * 4)
     assert model.head is layer
     assert layer.weight is model.embed.weight
     assert type(model.short) is nn.Linear
