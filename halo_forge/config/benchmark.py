@@ -50,6 +50,7 @@ class BenchmarkConfig(Section):
         {
             "k",
             "max_prompts",
+            "hardware.kv_cache_gb",
             "model.name",
             "output_dir",
             "prompts",

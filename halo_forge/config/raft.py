@@ -124,6 +124,7 @@ class RaftConfig(Section):
     NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset(
         {
             "eval_prompts",
+            "hardware.kv_cache_gb",
             "model.name",
             "output_dir",
             "prompts",

@@ -113,12 +113,13 @@ class Sample:
     Attributes:
         prompt: The prompt that was answered.
         index: Position among the samples of this prompt, from 0.
-        completion: Decoded answer without special tokens.
+        completion: Decoded answer without special tokens, up to a stop string.
         prompt_ids: Token ids the model was given.
         token_ids: Token ids the model produced, the end token included when it produced one.
         logprobs: Log-probability of each produced token under the sampling distribution
-            (after temperature), same length as ``token_ids``.
-        finish_reason: ``stop`` when the model ended by itself, ``length`` when it was cut.
+            (after penalty, temperature and truncation), same length as ``token_ids``.
+        finish_reason: ``stop`` when the model ended by itself or said a stop string, ``length``
+            when it was cut.
         policy: Which checkpoint spoke.
     """
 
