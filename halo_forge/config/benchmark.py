@@ -48,6 +48,10 @@ class BenchmarkConfig(Section):
 
     NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset(
         {
+            "generation.server.api_key_env",
+            "generation.server.concurrency",
+            "generation.server.retries",
+            "generation.server.timeout",
             "k",
             "max_prompts",
             "model.name",

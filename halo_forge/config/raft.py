@@ -120,6 +120,10 @@ class RaftConfig(Section):
     NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset(
         {
             "eval_prompts",
+            "generation.server.api_key_env",
+            "generation.server.concurrency",
+            "generation.server.retries",
+            "generation.server.timeout",
             "model.name",
             "output_dir",
             "prompts",

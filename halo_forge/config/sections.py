@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from halo_forge.config.base import NonNegative, Positive, PositiveInt, Section
+from halo_forge.config.server import ServerSettings
 
 __all__ = [
     "GenerationSettings",
@@ -62,6 +63,8 @@ class GenerationSettings(Section):
 
     script: str | None = None
     """Answers file of the `scripted` engine."""
+
+    server: ServerSettings = ServerSettings()
 
     max_new_tokens: PositiveInt = 1024
     """Longest answer in tokens; an answer cut here is never trained on."""

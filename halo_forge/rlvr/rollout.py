@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from halo_forge.core.errors import VerifierFault
+from halo_forge.core.errors import ModelFault, VerifierFault
 from halo_forge.core.types import Prompt, Sample, Verdict
 from halo_forge.engines.base import Engine, Request
 from halo_forge.rlvr.verifiers.base import Verifier
@@ -85,10 +85,12 @@ def collect(
     """Generate and judge what is owed, and return everything the plan asks for.
 
     The engine is opened only when answers are owed. A fault is tried again at the end; what is
-    still not judged then stops the run and stays owed.
+    still not judged then stops the run and stays owed. What an engine gave before its own fault
+    is judged first.
 
     Raises:
         VerifierFault: If answers could not be judged.
+        ModelFault: If the engine could not go on.
         StoreFault: If a journal cannot be read or written.
     """
     with contextlib.ExitStack() as stack:
@@ -117,6 +119,8 @@ def collect(
             faults = passage.judge(verifier, (fault.sample for fault in faults))
         if faults:
             raise VerifierFault(_unjudged(plan, faults))
+        if passage.broken is not None:
+            raise passage.broken
         generation = passage.generated_at - started
         rest = time.monotonic() - started - generation
         return _rollout(plan, verified, generation, rest, passage.tokens)
@@ -136,6 +140,7 @@ class _Passage:
         self._passed = sum(bool(record["success"]) for record in verified.records.values())
         self.generated_at = time.monotonic()
         self.tokens = 0
+        self.broken: ModelFault | None = None
 
     def samples(
         self, requests: list[Request], open_engine: Callable[[], Engine]
@@ -147,11 +152,20 @@ class _Passage:
                 yield sample_from_record(record, prompts)
         if not requests:
             return
+        try:
+            yield from self._generated(requests, open_engine)
+        except ModelFault as fault:
+            # Those who judge would be stopped too, and drop what they have in hand.
+            self.broken = fault
+
+    def _generated(
+        self, requests: list[Request], open_engine: Callable[[], Engine]
+    ) -> Generator[Sample, None, None]:
         with open_engine() as engine, closing(_generate(engine, requests, self._plan)) as stream:
             for sample in stream:
                 if self._plan.samples_path is not None:
                     self._samples.append(sample_record(sample))
-                self.tokens += len(sample.token_ids)
+                self.tokens += sample.length
                 self._generating.advance()
                 self.generated_at = time.monotonic()
                 yield sample

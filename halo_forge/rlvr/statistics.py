@@ -42,7 +42,7 @@ def cycle_record(verdicts: Sequence[Verdict], kept: Sequence[Verdict]) -> dict[s
     """
     results = [v.result for v in verdicts if v.result is not None]
     samples = [v.sample for v in verdicts]
-    tokens = sum(len(s.token_ids) for s in samples)
+    tokens = sum(s.length for s in samples)
     groups = _by_prompt(verdicts)
     rewards = Counter(f"{r.reward:g}" for r in results)
     return {
