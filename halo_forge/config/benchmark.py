@@ -84,6 +84,16 @@ class BenchmarkConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _same_samples_for_all(self) -> Self:
+        """Refuse a budget that ends when answers pass: it would raise pass@k."""
+        if self.generation.sampling != "fixed":
+            raise ValueError(
+                f"generation.sampling = {self.generation.sampling}: pass@k needs the same number "
+                "of samples for every prompt, whatever their verdicts"
+            )
+        return self
+
     @property
     def budgets(self) -> tuple[int, ...]:
         """Every k that the samples can estimate."""

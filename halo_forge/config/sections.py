@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -65,6 +65,9 @@ class GenerationSettings(Section):
     """Answers file of the `scripted` engine."""
 
     server: ServerSettings = ServerSettings()
+
+    sampling: Literal["fixed", "adaptive"] = "fixed"
+    """`fixed`: as many answers to every prompt; `adaptive`: fewer where more teach little."""
 
     max_new_tokens: PositiveInt = 1024
     """Longest answer in tokens; an answer cut here is never trained on."""

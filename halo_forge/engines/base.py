@@ -69,6 +69,8 @@ class Engine(Protocol):
     def generate(self, requests: Iterable[Request], seed: int) -> Iterator[Sample]:
         """Yield one sample for every index of every request, in order of completion.
 
+        It may be called again once it has ended.
+
         Args:
             requests: What is owed.
             seed: Seed of this pass; each sample derives its own from it.

@@ -75,6 +75,8 @@ _METRIC_NAMES = {
     "learning_rate": "learning_rate",
     "loss": "loss",
     "grad_norm": "grad_norm",
+    "samples_saved": "samples_saved",
+    "tokens_saved": "tokens_saved",
 }
 
 

@@ -191,6 +191,13 @@ def test_k_above_the_samples_is_refused(bench: Bench) -> None:
     assert not bench.output.exists()
 
 
+def test_an_adaptive_budget_is_refused(bench: Bench) -> None:
+    """To stop when answers pass would raise pass@k."""
+    with pytest.raises(ValidationError, match="pass@k needs the same number of samples"):
+        bench.run(generation={"engine": "offline", "sampling": "adaptive"})
+    assert not bench.output.exists()
+
+
 def test_a_served_model_is_known_by_its_name(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """No weights are looked for; another address is another model, another key or pace is not."""
     monkeypatch.setitem(sys.modules, "halo_forge.models.checkpoint", None)
