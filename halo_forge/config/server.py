@@ -33,6 +33,10 @@ class ServerSettings(Section):
     token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # noqa: S105 - a parameter's name
     """Name under which the server takes `max_new_tokens`; OpenAI's newer models want the second."""
 
+    extensions: bool = True
+    """Send parameters too that are not OpenAI's (`top_k`, `min_p`, penalties), without which
+    llama.cpp and vLLM take defaults of their own; `false` for a server that refuses them."""
+
     send_seed: bool = True
     """Send a seed of its own with every request; `false` for a server that refuses one."""
 

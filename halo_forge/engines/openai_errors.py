@@ -19,6 +19,7 @@ GOES_ON = "What was answered is kept: the same command goes on from there."
 _SHOWN = 300
 _LISTED = 20
 _NEEDS_A_KEY = (401, 403)
+_BAD_REQUEST = 400
 _NOT_FOUND = 404
 _WORTH_A_RETRY = (408, 409, 429)  # as the openai package sees it, and everything from 500 on
 _SERVERS_OWN = 500
@@ -89,7 +90,13 @@ def _refused(error: APIStatusError, server: ServerSettings, model: str, key: str
         )
     if status in _WORTH_A_RETRY or status >= _SERVERS_OWN:
         return ModelFault(f"{url}: status {status}, {_times(server)}. It says: {said}. {GOES_ON}")
-    return UserError(f"{url} refuses the request ({status}). It says: {said}")
+    hint = (
+        ". If it does not know a parameter, set generation.server.extensions=false or "
+        "generation.server.send_seed=false"
+        if status == _BAD_REQUEST
+        else ""
+    )
+    return UserError(f"{url} refuses the request ({status}). It says: {said}{hint}")
 
 
 def _times(server: ServerSettings) -> str:

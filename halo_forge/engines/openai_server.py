@@ -36,6 +36,10 @@ __all__ = ["OpenAIEngine"]
 
 _SEED_BITS = 0x7FFF_FFFF
 _NO_KEY = "none"  # the package insists on one
+# Servers fill what is not sent with defaults of theirs or of the model; so that answers follow the
+# law that the settings state, what does nothing is sent too. Two names are for one thing: vLLM
+# knows the first and llama.cpp the second.
+_EXTENSIONS = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "repeat_penalty": 1.0}
 _REASONS: dict[str, FinishReason] = {
     "stop": "stop",
     "length": "length",
@@ -188,8 +192,11 @@ class OpenAIEngine:
             "model": self._spec.policy,
             "messages": [{"role": m.role, "content": m.content} for m in prompt.messages],
             "temperature": generation.temperature,
+            "top_p": 1.0,
             self._server.token_limit: generation.max_new_tokens,
         }
+        if self._server.extensions:
+            request["extra_body"] = _EXTENSIONS
         if self._server.send_seed:
             request["seed"] = request_seed(seed, prompt, index) & _SEED_BITS
         return request

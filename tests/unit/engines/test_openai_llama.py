@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -65,12 +66,20 @@ def url(start: Start) -> str:
     return start()[0]
 
 
-def ask(url: str, count: int, tokens: int = 24, seed: int = 3, **generation: float) -> list[Sample]:
+def ask(
+    url: str,
+    count: int,
+    tokens: int = 24,
+    seed: int = 3,
+    *,
+    extensions: bool = True,
+    **generation: float,
+) -> list[Sample]:
     """Ask for samples of one prompt; return them by index."""
     settings = GenerationSettings(
         engine="openai",
         max_new_tokens=tokens,
-        server=ServerSettings(base_url=url, concurrency=2, retries=1),
+        server=ServerSettings(base_url=url, concurrency=2, retries=1, extensions=extensions),
         **generation,
     )
     with OpenAIEngine(EngineSpec(MODEL, settings, HardwareSettings(), label=MODEL)) as engine:
@@ -96,6 +105,15 @@ def test_seeds_reach_the_server(url: str) -> None:
     first, again, other = (ask(url, 1, seed=seed, temperature=1.0)[0] for seed in (3, 3, 4))
     assert first.completion == again.completion
     assert first.completion != other.completion
+
+
+def test_the_servers_own_defaults_are_switched_off(url: str) -> None:
+    """Left alone llama.cpp draws from few tokens; at this temperature that shows in the words."""
+    ours, its = (
+        ask(url, 1, tokens=60, temperature=3.0, extensions=extensions)[0].completion
+        for extensions in (True, False)
+    )
+    assert len(re.findall("[a-z][A-Z]", ours)) > len(re.findall("[a-z][A-Z]", its))
 
 
 def test_an_unknown_model(url: str) -> None:
