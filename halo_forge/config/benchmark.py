@@ -54,6 +54,7 @@ class BenchmarkConfig(Section):
             "generation.server.timeout",
             "k",
             "max_prompts",
+            "hardware.kv_cache_gb",
             "model.name",
             "output_dir",
             "prompts",

@@ -153,6 +153,7 @@ class RaftConfig(Section):
             "generation.server.concurrency",
             "generation.server.retries",
             "generation.server.timeout",
+            "hardware.kv_cache_gb",
             "model.name",
             "output_dir",
             "prompts",
