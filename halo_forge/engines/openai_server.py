@@ -27,6 +27,8 @@ from typing import Any, Self
 
 import orjson
 
+from halo_forge.config.fields import default_of
+from halo_forge.config.sections import GenerationSettings
 from halo_forge.core.errors import HaloForgeError, ModelFault, UserError
 from halo_forge.core.types import FinishReason, Prompt, Sample
 from halo_forge.engines.base import EngineSpec, Request, request_seed
@@ -36,10 +38,6 @@ __all__ = ["OpenAIEngine"]
 
 _SEED_BITS = 0x7FFF_FFFF
 _NO_KEY = "none"  # the package insists on one
-# Servers fill what is not sent with defaults of theirs or of the model; so that answers follow the
-# law that the settings state, what does nothing is sent too. Two names are for one thing: vLLM
-# knows the first and llama.cpp the second.
-_EXTENSIONS = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "repeat_penalty": 1.0}
 _REASONS: dict[str, FinishReason] = {
     "stop": "stop",
     "length": "length",
@@ -74,6 +72,8 @@ class OpenAIEngine:
                 "the openai engine needs generation.server.base_url (--base-url): the server's "
                 "address, such as http://127.0.0.1:8080/v1"
             )
+        if not self._server.extensions:
+            _refuse_unsent(spec.generation)
         self._key = _read_key(self._server.api_key_env)
         self._package = _package()
         self._open = ExitStack()
@@ -192,11 +192,13 @@ class OpenAIEngine:
             "model": self._spec.policy,
             "messages": [{"role": m.role, "content": m.content} for m in prompt.messages],
             "temperature": generation.temperature,
-            "top_p": 1.0,
+            "top_p": generation.top_p,
             self._server.token_limit: generation.max_new_tokens,
         }
+        if generation.stop:
+            request["stop"] = list(generation.stop)
         if self._server.extensions:
-            request["extra_body"] = _EXTENSIONS
+            request["extra_body"] = _extensions(generation)
         if self._server.send_seed:
             request["seed"] = request_seed(seed, prompt, index) & _SEED_BITS
         return request
@@ -238,6 +240,36 @@ class OpenAIEngine:
 
 class _UnreadableError(Exception):
     """An answer that is none."""
+
+
+def _extensions(generation: GenerationSettings) -> dict[str, Any]:
+    """Return the parameters that are not OpenAI's.
+
+    Servers fill what is not sent with defaults of theirs or of the model; so what does nothing is
+    sent too. Some have two names: vLLM knows the first and llama.cpp the second, which looks for
+    repetitions in the last 64 tokens only unless told otherwise.
+    """
+    return {
+        "top_k": generation.top_k or -1,
+        "min_p": generation.min_p,
+        "repetition_penalty": generation.repetition_penalty,
+        "repeat_penalty": generation.repetition_penalty,
+        "repeat_last_n": -1,
+    }
+
+
+def _refuse_unsent(generation: GenerationSettings) -> None:
+    """Refuse settings that would change nothing.
+
+    Raises:
+        UserError: If extensions are off and a setting needs them.
+    """
+    for name in ("top_k", "min_p", "repetition_penalty"):
+        if getattr(generation, name) != default_of(GenerationSettings, name):
+            raise UserError(
+                f"generation.{name} is not OpenAI's, and generation.server.extensions is off: "
+                "drop one of the two"
+            )
 
 
 def _package() -> Any:

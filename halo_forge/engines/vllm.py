@@ -43,11 +43,16 @@ class VllmEngine:
         spec: Policy and settings; ``spec.generation.batch_size`` answers are decoded together.
 
     Raises:
-        UserError: If vLLM is not installed.
+        UserError: If vLLM is not installed, or stop texts are asked for.
         ModelFault: On entry, if vLLM cannot load the model.
     """
 
     def __init__(self, spec: EngineSpec) -> None:
+        if spec.generation.stop:
+            raise UserError(
+                "generation.stop: the vLLM engine has no stop texts, since vLLM's token ids go on "
+                "behind them"
+            )
         self._spec = spec
         self._package = _package()
         self._llm: Any = None
@@ -121,6 +126,10 @@ class VllmEngine:
         generation = self._spec.generation
         return self._package.SamplingParams(
             temperature=generation.temperature,
+            top_p=generation.top_p,
+            top_k=generation.top_k or -1,
+            min_p=generation.min_p,
+            repetition_penalty=generation.repetition_penalty,
             max_tokens=generation.max_new_tokens,
             stop_token_ids=list(chat.stop_ids(self._tokenizer, None)),
             seed=seed,

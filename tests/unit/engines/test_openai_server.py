@@ -185,6 +185,7 @@ def test_a_sample(server: Misbehaving) -> None:
             "min_p": 0.0,
             "repetition_penalty": 1.0,
             "repeat_penalty": 1.0,
+            "repeat_last_n": -1,
             "seed": request_seed(9, PROMPT, 0) & 0x7FFFFFFF,
         }
     ]
@@ -209,6 +210,27 @@ def test_other_names_for_other_servers(server: Misbehaving) -> None:
     assert asked.keys() == {
         *("path", "model", "messages", "temperature", "top_p", "max_completion_tokens")
     }
+
+
+def test_the_law_of_sampling(server: Misbehaving) -> None:
+    """Every setting reaches the server, under the names of llama.cpp and of vLLM."""
+    law = {"top_p": 0.9, "top_k": 7, "min_p": 0.1, "repetition_penalty": 1.2, "stop": ("END", "##")}
+    generation = GenerationSettings(server=spec_of(server.url).generation.server, **law)
+    with OpenAIEngine(EngineSpec(MODEL, generation, HardwareSettings())) as engine:
+        list(engine.generate([Request(PROMPT, (0,))], 1))
+    (asked,) = server.asked
+    assert {name: asked[name] for name in law} == law | {"stop": ["END", "##"]}
+    assert (asked["repeat_penalty"], asked["repeat_last_n"]) == (1.2, -1)
+
+
+@pytest.mark.parametrize("name", ["top_k", "min_p", "repetition_penalty"])
+def test_a_setting_that_would_not_be_sent(name: str) -> None:
+    """With extensions off, what needs them is refused by name."""
+    server = ServerSettings(base_url="http://127.0.0.1:1/v1", extensions=False)
+    value = {"top_k": 5, "min_p": 0.5, "repetition_penalty": 1.5}[name]
+    generation = GenerationSettings(server=server, **{name: value})
+    with pytest.raises(UserError, match=rf"generation\.{name} is not OpenAI's"):
+        OpenAIEngine(EngineSpec(MODEL, generation, HardwareSettings()))
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ class SamplingParams:
     top_p: float = 1.0
     top_k: int = 0
     min_p: float = 0.0
+    repetition_penalty: float = 1.0
     seed: int | None = None
     stop_token_ids: list[int] | None = None
     max_tokens: int | None = 16
@@ -146,7 +147,8 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_samples(make_spec, lively_dir, prompts) -> None:
     """Each owed index is a prompt of token ids with its own seed; ids and figures come back."""
-    spec = make_spec(lively_dir, bf16=True, temperature=0.5, max_new_tokens=9)
+    law = {"temperature": 0.5, "top_p": 0.9, "min_p": 0.1, "repetition_penalty": 1.1}
+    spec = make_spec(lively_dir, bf16=True, max_new_tokens=9, **law)
     owed = [Request(prompts[0], (0, 3)), Request(prompts[1], tuple(range(8)))]
     engine = VllmEngine(spec)
     assert isinstance(engine, Engine)
@@ -161,7 +163,8 @@ def test_samples(make_spec, lively_dir, prompts) -> None:
     ends = list(chat.stop_ids(tokenizer, None))
     assert asked[0]["prompt_token_ids"] == chat.render(tokenizer, prompts[0].messages)
     assert laws[1] == SamplingParams(
-        temperature=0.5,
+        **law,
+        top_k=-1,
         max_tokens=9,
         stop_token_ids=ends,
         seed=request_seed(11, prompts[0], 3),
@@ -227,6 +230,12 @@ def test_not_installed(make_spec, lively_dir, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(UserError, match=r"pip install vllm, .* --engine openai"):
         VllmEngine(make_spec(lively_dir))
+
+
+def test_no_stop_texts(make_spec, lively_dir) -> None:
+    """What vLLM does otherwise is refused, not done otherwise."""
+    with pytest.raises(UserError, match=r"generation\.stop: the vLLM engine has no stop texts"):
+        VllmEngine(make_spec(lively_dir, stop=("END",)))
 
 
 def test_not_registered() -> None:
