@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -14,6 +14,7 @@ from halo_forge.config.base import (
     Section,
     Switch,
 )
+from halo_forge.config.server import ServerSettings
 
 __all__ = [
     "GenerationSettings",
@@ -69,6 +70,11 @@ class GenerationSettings(Section):
 
     script: str | None = None
     """Answers file of the `scripted` engine."""
+
+    server: ServerSettings = ServerSettings()
+
+    sampling: Literal["fixed", "adaptive"] = "fixed"
+    """`fixed`: as many answers to every prompt; `adaptive`: fewer where more teach little."""
 
     max_new_tokens: PositiveInt = 1024
     """Longest answer in tokens; an answer cut here is never trained on."""

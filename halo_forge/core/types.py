@@ -121,6 +121,7 @@ class Sample:
         finish_reason: ``stop`` when the model ended by itself or said a stop string, ``length``
             when it was cut.
         policy: Which checkpoint spoke.
+        token_count: Tokens produced, where a server tells how many but not which.
     """
 
     prompt: Prompt
@@ -131,11 +132,17 @@ class Sample:
     logprobs: tuple[float, ...] = ()
     finish_reason: FinishReason = "stop"
     policy: str = ""
+    token_count: int = 0
 
     @property
     def id(self) -> str:
         """``prompt.id#index``, unique within a cycle."""
         return f"{self.prompt.id}#{self.index}"
+
+    @property
+    def length(self) -> int:
+        """How many tokens the model produced, as far as that is known."""
+        return len(self.token_ids) or self.token_count
 
 
 @dataclass(frozen=True, slots=True)
