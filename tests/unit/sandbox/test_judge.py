@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -21,6 +20,7 @@ from halo_forge.sandbox.running import LinkedRun, Report, Trouble, send_report
 
 _LIMITS = Limits(cpu=2.0, memory=100 << 20, processes=8)
 _FINE = Report(0, None, cpu=0.1, rss=10 << 20, leftovers=0)
+_NOBODY = 1 << 30  # no process has such an id
 _KILLED = replace(_FINE, code=None, signal=9)
 
 
@@ -102,7 +102,7 @@ class _Said(Cell):
                 send_report(theirs, self._report)
 
         threading.Thread(target=supervise).start()
-        return LinkedRun(ours, (os.getpid(),))
+        return LinkedRun(ours, (_NOBODY,))
 
     def clear(self) -> None:
         """Clear nothing."""
@@ -134,4 +134,4 @@ def test_a_supervisor_that_dies_is_our_fault() -> None:
     ours, theirs = socket.socketpair()
     theirs.close()
     with ours, pytest.raises(Trouble, match="the supervisor of a run died"):
-        LinkedRun(ours, (os.getpid(),)).report()
+        LinkedRun(ours, (_NOBODY,)).report()
