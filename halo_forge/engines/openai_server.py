@@ -44,6 +44,9 @@ _REASONS: dict[str, FinishReason] = {
     "content_filter": "length",
 }
 
+_LONG_AGO = 1 << 16
+"""Tokens back to which llama.cpp looks for repetitions; it keeps room for so many."""
+
 
 class OpenAIEngine:
     """The ``openai`` engine; ``spec.policy`` is the server's name for the model.
@@ -254,7 +257,7 @@ def _extensions(generation: GenerationSettings) -> dict[str, Any]:
         "min_p": generation.min_p,
         "repetition_penalty": generation.repetition_penalty,
         "repeat_penalty": generation.repetition_penalty,
-        "repeat_last_n": -1,
+        "repeat_last_n": _LONG_AGO,
     }
 
 

@@ -185,7 +185,7 @@ def test_a_sample(server: Misbehaving) -> None:
             "min_p": 0.0,
             "repetition_penalty": 1.0,
             "repeat_penalty": 1.0,
-            "repeat_last_n": -1,
+            "repeat_last_n": 65536,
             "seed": request_seed(9, PROMPT, 0) & 0x7FFFFFFF,
         }
     ]
@@ -220,7 +220,7 @@ def test_the_law_of_sampling(server: Misbehaving) -> None:
         list(engine.generate([Request(PROMPT, (0,))], 1))
     (asked,) = server.asked
     assert {name: asked[name] for name in law} == law | {"stop": ["END", "##"]}
-    assert (asked["repeat_penalty"], asked["repeat_last_n"]) == (1.2, -1)
+    assert (asked["repeat_penalty"], asked["repeat_last_n"]) == (1.2, 65536)
 
 
 @pytest.mark.parametrize("name", ["top_k", "min_p", "repetition_penalty"])
