@@ -69,8 +69,6 @@ def run_benchmark(config: BenchmarkConfig, observer: Observer) -> BenchmarkResul
         UserError: If an input is wrong, or the folder holds a benchmark with other settings.
         Fault: If the machine or the disk lets us down; the same command goes on later.
     """
-    from halo_forge.models.checkpoint import model_digest
-
     started = time.monotonic()
     prompts = load_prompts(config.prompts, system=config.system_prompt)[: config.max_prompts]
     run = RunDir(Path(config.output_dir))
@@ -78,7 +76,7 @@ def run_benchmark(config: BenchmarkConfig, observer: Observer) -> BenchmarkResul
         verifier.start(prompts)
         guarded = {
             **config.guarded(),
-            "model.content": model_digest(config.model.name),
+            "model.content": _model_content(config),
             "prompts.content": prompts_digest(prompts),
             "verifier.fingerprint": verifier.fingerprint(),
         }
@@ -96,6 +94,15 @@ def run_benchmark(config: BenchmarkConfig, observer: Observer) -> BenchmarkResul
     text = orjson.dumps(result.to_dict(), option=orjson.OPT_INDENT_2).decode()
     write_text(run.benchmark_result_path, text + "\n")
     return result
+
+
+def _model_content(config: BenchmarkConfig) -> str:
+    """Return what tells this model from others; of a server's, all that is known is its name."""
+    if config.generation.server.base_url is not None:
+        return f"{config.model.name} of a server"
+    from halo_forge.models.checkpoint import model_digest
+
+    return model_digest(config.model.name)
 
 
 def _open_engine(config: BenchmarkConfig) -> Engine:

@@ -36,8 +36,9 @@ def show_plan(resolved: Resolved[RaftConfig], *, as_json: bool, fork: Path | Non
         return
     echo_grid(settings_grid(flatten(settings), resolved.sources))
     each = config.raft.samples_per_prompt
+    most = " at most" if config.generation.sampling == "adaptive" else ""
     click.echo(
-        f"\nA cycle: {plan['prompts']} prompts x {each} = {plan['answers_per_cycle']} answers"
+        f"\nA cycle: {plan['prompts']} prompts x {each} = {plan['answers_per_cycle']} answers{most}"
     )
     click.echo(f"Held out: {plan['heldout_prompts']} prompts")
     click.echo(f"Cycles: {plan['cycles_done']} of {config.raft.num_cycles} done in {plan['run']}")

@@ -19,6 +19,10 @@ _FLAGS: dict[str | tuple[str, ...], str] = {
     "--temperature": "generation.temperature",
     "--max-new-tokens": "generation.max_new_tokens",
     "--batch-size": "generation.batch_size",
+    "--engine": "generation.engine",
+    "--base-url": "generation.server.base_url",
+    "--api-key-env": "generation.server.api_key_env",
+    "--concurrency": "generation.server.concurrency",
     "--verifier": "verifier.type",
     "--verifier-command": "verifier.command",
     "--host": "verifier.host",
@@ -55,8 +59,9 @@ def run(
     An interrupted benchmark goes on when the same command is given again.
 
     \b
-    Example:
+    Examples:
       halo-forge benchmark run --model models/raft/cycle_3_final --samples 10 --k 1,5,10
+      halo-forge benchmark run --engine openai --base-url http://127.0.0.1:8080/v1 --model NAME
     """  # noqa: D301 - click reads the \b
     from halo_forge.commands._output import echo_grid, echo_json
     from halo_forge.config.base import flatten

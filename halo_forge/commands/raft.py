@@ -24,6 +24,7 @@ _FLAGS: dict[str | tuple[str, ...], str] = {
     "--user": "verifier.user",
     "--ssh-key": "verifier.ssh_key",
     "--samples-per-prompt": "raft.samples_per_prompt",
+    "--sampling": "generation.sampling",
     "--temperature": "generation.temperature",
     "--max-new-tokens": "generation.max_new_tokens",
     "--keep-percent": "raft.keep_top_percent",

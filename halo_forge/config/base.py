@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = ["Fraction", "NonNegative", "Positive", "PositiveInt", "Section", "flatten"]
+__all__ = ["Fraction", "NonNegative", "Positive", "PositiveInt", "Section", "Switch", "flatten"]
+
+
+def _switched(value: Any) -> Any:
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 PositiveInt = Annotated[int, Field(ge=1)]
+Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_switched)]
+"""On, off, or decided when the machine and the model are known; `true` is on, `false` is off."""
 
 
 class Section(BaseModel):

@@ -48,8 +48,13 @@ class BenchmarkConfig(Section):
 
     NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset(
         {
+            "generation.server.api_key_env",
+            "generation.server.concurrency",
+            "generation.server.retries",
+            "generation.server.timeout",
             "k",
             "max_prompts",
+            "hardware.kv_cache_gb",
             "model.name",
             "output_dir",
             "prompts",
@@ -77,6 +82,16 @@ class BenchmarkConfig(Section):
             raise ValueError(
                 f"k = {too_large[0]} needs at least {too_large[0]} samples a prompt, "
                 f"samples is {self.samples}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _same_samples_for_all(self) -> Self:
+        """Refuse a budget that ends when answers pass: it would raise pass@k."""
+        if self.generation.sampling != "fixed":
+            raise ValueError(
+                f"generation.sampling = {self.generation.sampling}: pass@k needs the same number "
+                "of samples for every prompt, whatever their verdicts"
             )
         return self
 

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from halo_forge.config.base import Fraction, NonNegative, Positive, PositiveInt, Section
+from halo_forge.config.base import Fraction, NonNegative, Positive, PositiveInt, Section, Switch
 from halo_forge.config.sections import (
     GenerationSettings,
     HardwareSettings,
@@ -15,7 +15,13 @@ from halo_forge.config.sections import (
     VerifierSettings,
 )
 
-__all__ = ["EvaluationSettings", "LoopSettings", "RaftConfig", "TrainingSettings"]
+__all__ = [
+    "AdaptiveSettings",
+    "EvaluationSettings",
+    "LoopSettings",
+    "RaftConfig",
+    "TrainingSettings",
+]
 
 
 class LoopSettings(Section):
@@ -37,6 +43,28 @@ class LoopSettings(Section):
     """Fewest kept answers a cycle trains on; with fewer the run stops and says so."""
 
 
+class AdaptiveSettings(Section):
+    """When a prompt has had enough answers (`generation.sampling: adaptive`).
+
+    `raft.samples_per_prompt` stays the most that a prompt gets.
+    """
+
+    wave: PositiveInt = 4
+    """Answers sampled for a prompt before its verdicts are looked at again."""
+
+    enough: PositiveInt = 4
+    """A prompt ends with so many accepted answers: not cut, and at `reward_threshold` or above."""
+
+    solved_rate: float = Field(0.9, gt=0, lt=1)
+    """A prompt ends when the share of accepted answers is very likely above this."""
+
+    hopeless_rate: float = Field(0.1, gt=0, lt=1)
+    """A prompt ends when the share of accepted answers is very likely below this."""
+
+    confidence: float = Field(0.9, ge=0.5, lt=1)
+    """How likely is very likely."""
+
+
 class TrainingSettings(Section):
     """The gradient steps of one cycle."""
 
@@ -48,6 +76,10 @@ class TrainingSettings(Section):
 
     gradient_accumulation_steps: PositiveInt = 16
     """Forward passes in one optimiser step."""
+
+    packing: Switch = "auto"
+    """Answers of a forward pass lie end to end, without padding; `auto` where the model was seen
+    to keep them apart, else answers of like length go together."""
 
     learning_rate: Positive = 5e-5
     """Learning rate of the first cycle."""
@@ -107,6 +139,7 @@ class RaftConfig(Section):
     """Seed of everything random."""
 
     raft: LoopSettings = LoopSettings()
+    adaptive: AdaptiveSettings = AdaptiveSettings()
     generation: GenerationSettings = GenerationSettings()
     training: TrainingSettings = TrainingSettings()
     lora: LoraSettings = LoraSettings()
@@ -120,6 +153,11 @@ class RaftConfig(Section):
     NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset(
         {
             "eval_prompts",
+            "generation.server.api_key_env",
+            "generation.server.concurrency",
+            "generation.server.retries",
+            "generation.server.timeout",
+            "hardware.kv_cache_gb",
             "model.name",
             "output_dir",
             "prompts",

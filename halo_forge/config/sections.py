@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from halo_forge.config.base import NonNegative, Positive, PositiveInt, Section
+from halo_forge.config.base import (
+    Fraction,
+    NonNegative,
+    Positive,
+    PositiveInt,
+    Section,
+    Switch,
+)
+from halo_forge.config.server import ServerSettings
 
 __all__ = [
     "GenerationSettings",
@@ -63,14 +71,34 @@ class GenerationSettings(Section):
     script: str | None = None
     """Answers file of the `scripted` engine."""
 
+    server: ServerSettings = ServerSettings()
+
+    sampling: Literal["fixed", "adaptive"] = "fixed"
+    """`fixed`: as many answers to every prompt; `adaptive`: fewer where more teach little."""
+
     max_new_tokens: PositiveInt = 1024
     """Longest answer in tokens; an answer cut here is never trained on."""
 
     temperature: NonNegative = 0.7
     """Sampling temperature; 0 takes the most likely token every time."""
 
-    batch_size: PositiveInt = 32
-    """Answers decoded together (rows of the decoder's batch)."""
+    top_p: Fraction = 1.0
+    """Draw only from the fewest likeliest tokens that reach this probability; 1 draws from all."""
+
+    top_k: int = Field(0, ge=0)
+    """Draw only from tokens at least as likely as the k-th; 0 draws from all."""
+
+    min_p: float = Field(0.0, ge=0, le=1)
+    """Draw only from tokens at least this share as likely as the likeliest; 0 draws from all."""
+
+    repetition_penalty: Positive = 1.0
+    """Above 1, tokens of the prompt and the answer so far become less likely; 1 changes nothing."""
+
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Texts that end an answer, which then stops before the first of them."""
+
+    batch_size: PositiveInt = 64
+    """Answers decoded together (rows of the decoder's batch); fewer where memory is short."""
 
 
 class HardwareSettings(Section):
@@ -82,8 +110,13 @@ class HardwareSettings(Section):
     bf16: bool = True
     """bfloat16 where the device computes in it, else float32."""
 
-    gradient_checkpointing: bool = True
-    """Recompute activations in the backward pass: less memory, about a third more time."""
+    kv_cache_gb: Positive | None = None
+    """Memory for keys and values of answers under way, in GiB; never more than 0.8 of what is free,
+    which it is when absent."""
+
+    gradient_checkpointing: Switch = "auto"
+    """Recompute activations in the backward pass: less memory, about a third more time; `auto`
+    where they would not fit."""
 
     attn_implementation: str = "sdpa"
     """Attention of the model: `sdpa`, `eager` or what transformers offers."""

@@ -113,13 +113,15 @@ class Sample:
     Attributes:
         prompt: The prompt that was answered.
         index: Position among the samples of this prompt, from 0.
-        completion: Decoded answer without special tokens.
+        completion: Decoded answer without special tokens, up to a stop string.
         prompt_ids: Token ids the model was given.
         token_ids: Token ids the model produced, the end token included when it produced one.
         logprobs: Log-probability of each produced token under the sampling distribution
-            (after temperature), same length as ``token_ids``.
-        finish_reason: ``stop`` when the model ended by itself, ``length`` when it was cut.
+            (after penalty, temperature and truncation), same length as ``token_ids``.
+        finish_reason: ``stop`` when the model ended by itself or said a stop string, ``length``
+            when it was cut.
         policy: Which checkpoint spoke.
+        token_count: Tokens produced, where a server tells how many but not which.
     """
 
     prompt: Prompt
@@ -130,11 +132,17 @@ class Sample:
     logprobs: tuple[float, ...] = ()
     finish_reason: FinishReason = "stop"
     policy: str = ""
+    token_count: int = 0
 
     @property
     def id(self) -> str:
         """``prompt.id#index``, unique within a cycle."""
         return f"{self.prompt.id}#{self.index}"
+
+    @property
+    def length(self) -> int:
+        """How many tokens the model produced, as far as that is known."""
+        return len(self.token_ids) or self.token_count
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ class EngineSpec:
         hardware: Device, number format, attention.
         trust_remote_code: Whether hub code may run.
         label: Name of the policy that goes into each sample.
+        for_training: Whether the samples are trained on: each must then carry the token ids of
+            ``policy``, and be its own. An engine that cannot give that refuses to be made.
     """
 
     policy: str
@@ -40,6 +42,7 @@ class EngineSpec:
     hardware: HardwareSettings
     trust_remote_code: bool = False
     label: str = ""
+    for_training: bool = False
 
 
 @runtime_checkable
@@ -65,6 +68,8 @@ class Engine(Protocol):
 
     def generate(self, requests: Iterable[Request], seed: int) -> Iterator[Sample]:
         """Yield one sample for every index of every request, in order of completion.
+
+        It may be called again once it has ended.
 
         Args:
             requests: What is owed.

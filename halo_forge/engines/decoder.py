@@ -7,16 +7,17 @@ Why a sample does not depend on its neighbours: every row has its own random str
 (`halo_forge.engines.sampling`), a prompt is prefilled alone, attention is
 `halo_forge.engines.row_attention`, and the number of rows in a step is a multiple of `ROW_STEP`,
 for which matrix products give each row the same bits whatever the other rows hold
-(``tests/unit/engines/test_decoder.py``). A kernel library that reduces in another order for
+(``tests/unit/engines/test_decoder.py``; in float32 on a CPU through
+`halo_forge.engines.packed`). A kernel library that reduces in another order for
 another batch size breaks this last point; a sample is then equally valid, but a resumed run may
 differ from an undisturbed one in single tokens.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,57 +26,49 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from halo_forge.core.errors import ModelFault, UserError
-from halo_forge.core.types import FinishReason, Prompt, Sample
+from halo_forge.core.types import FinishReason, Sample
+from halo_forge.engines import admission
+from halo_forge.engines.admission import ROW_STEP
 from halo_forge.engines.base import EngineSpec, Request, request_seed
+from halo_forge.engines.batch import Batch, Row, Waiting
+from halo_forge.engines.packed import PackedLinear, pack_linears
 from halo_forge.engines.row_attention import ROW_ATTENTION
-from halo_forge.engines.row_cache import RowCache
-from halo_forge.engines.sampling import draw, uniforms
+from halo_forge.engines.row_cache import RowCache, whole_windows
+from halo_forge.engines.sampling import Law, uniforms
 from halo_forge.models import chat, load
+from halo_forge.utils.hardware import probe
 
-__all__ = ["ROW_STEP", "DecoderEngine"]
+__all__ = ["DecoderEngine"]
 
-ROW_STEP = 8
-"""Rows of a step are rounded up to this; below it matrix products use other kernels."""
+_SLACK = 8
+"""Tokens looked at beyond a stop string's length, for special tokens that say nothing."""
 
-
-@dataclass(slots=True)
-class _Row:
-    """A sample under way."""
-
-    prompt: Prompt
-    index: int
-    prompt_ids: tuple[int, ...]
-    uniforms: list[float]
-    tokens: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class _Prefix:
-    """A prefilled prompt and the samples still to start from it."""
-
-    prompt: Prompt
-    ids: tuple[int, ...]
-    waiting: deque[int]
-    cache: DynamicCache
-    logits: Tensor
+_log = logging.getLogger(__name__)
 
 
 class DecoderEngine:
     """The ``transformers`` engine.
 
     Args:
-        spec: Policy and settings; ``spec.generation.batch_size`` rows are decoded together.
+        spec: Policy and settings; up to ``spec.generation.batch_size`` rows are decoded together,
+            fewer where their keys and values would not fit.
 
     Raises:
         ModelFault: On entry, when the model cannot be loaded or its attention is not full.
     """
 
     def __init__(self, spec: EngineSpec) -> None:
+        settings = spec.generation
+        self.law = Law(settings.temperature, settings.top_k, settings.top_p, settings.min_p)
+        self.repetition_penalty = settings.repetition_penalty
         self._spec = spec
         self._model: Any = None
         self._tokenizer: Any = None
         self._stops: frozenset[int] = frozenset()
+        self._vocabulary = 0
+        self._packed: list[PackedLinear] = []
+        self._packed_rows = 0
+        self._seed = 0
 
     def __enter__(self) -> Self:
         """Load the weights, adapters folded in."""
@@ -97,6 +90,14 @@ class DecoderEngine:
             raise self._foreign()
         self._tokenizer = load.load_tokenizer(self._spec.policy, trust_remote_code=trust)
         self._stops = frozenset(chat.stop_ids(self._tokenizer, self._model.generation_config))
+        if not self._stops:
+            _log.warning(
+                "%s has no end token: every answer is cut at generation.max_new_tokens or a stop "
+                "string",
+                self._spec.policy,
+            )
+        self._vocabulary = self._drawable()
+        self._packed = pack_linears(self._model, self._free_memory())
         return self
 
     def __exit__(
@@ -107,30 +108,83 @@ class DecoderEngine:
     ) -> None:
         """Drop the weights."""
         self._model = self._tokenizer = None
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        self._packed, self._packed_rows = [], 0
+        self._empty_cache()
 
     def generate(self, requests: Iterable[Request], seed: int) -> Iterator[Sample]:
-        """Yield a sample for every owed index, as rows finish.
+        """Yield a sample for every owed index, as rows finish, prompts longest first.
 
         Raises:
             UserError: If a prompt and ``max_new_tokens`` do not fit into the model's context.
+            ModelFault: If the memory does not suffice for the fewest rows, or the model's figures
+                are not numbers.
         """
-        queue = deque(
-            (request, tuple(chat.render(self._tokenizer, request.prompt.messages)))
-            for request in requests
-            if request.indices
-        )
+        self._seed = seed
+        queue = self._read(requests)
         if not queue:
             return
-        longest = self._check_context(queue)
-        owed = sum(len(request.indices) for request, _ in queue)
-        rows = min(self._spec.generation.batch_size, owed)
-        batch = _Batch(self, -(-rows // ROW_STEP) * ROW_STEP, longest, seed)
-        while queue or batch.busy:
-            yield from batch.admit(queue)
-            if batch.busy:
-                yield from batch.step()
+        self._check_context(queue[0])
+        new_tokens = self._spec.generation.max_new_tokens
+        position_bytes = self._position_bytes()
+        wanted = self._spec.generation.batch_size
+        while queue:
+            needs = [(whole_windows(len(w.ids) + new_tokens), len(w.indices)) for w in queue]
+            budget = admission.room(self._spec.hardware.kv_cache_gb, self._free_memory())
+            count, rows = admission.admit(needs, wanted, position_bytes, budget)
+            group = deque(queue.popleft() for _ in range(count))
+            batch = Batch(self, rows, needs[0][0], group)
+            try:
+                for row, reason in batch.run():
+                    yield self._to_sample(row, reason)
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                wanted = _fewer(rows, error)
+                queue = deque(sorted([*batch.unfinished(), *group, *queue], key=_by_length))
+            del batch
+            self._empty_cache()
+
+    def _read(self, requests: Iterable[Request]) -> deque[Waiting]:
+        """Return what is owed, the longest prompts first."""
+        return deque(
+            sorted(
+                (
+                    Waiting(one.prompt, self._encode(one), deque(one.indices))
+                    for one in requests
+                    if one.indices
+                ),
+                key=_by_length,
+            )
+        )
+
+    def _encode(self, request: Request) -> tuple[int, ...]:
+        """Return a prompt's tokens.
+
+        Raises:
+            ModelFault: If the tokenizer gives none, or one that the model does not have.
+        """
+        ids = tuple(chat.render(self._tokenizer, request.prompt.messages))
+        size = self._model.get_input_embeddings().num_embeddings
+        if not ids or max(ids) >= size:
+            raise ModelFault(
+                f"prompt {request.prompt.id}: the tokenizer of {self._spec.policy} gives "
+                + (f"token {max(ids)}, the model has {size}" if ids else "no tokens")
+                + ". Tokenizer and weights are not from the same model."
+            )
+        return ids
+
+    def _drawable(self) -> int:
+        """Return how many of the model's tokens the tokenizer knows; only these are drawn."""
+        known = max(self._tokenizer.get_vocab().values(), default=-1) + 1
+        size: int = self._model.config.get_text_config().vocab_size
+        if known < size:
+            _log.info(
+                "%s: the model has %d tokens, its tokenizer %d; the others are never drawn",
+                self._spec.policy,
+                size,
+                known,
+            )
+        return min(known, size)
 
     def _foreign(self) -> ModelFault:
         """Say that the architecture computes attention in a way of its own."""
@@ -139,18 +193,23 @@ class DecoderEngine:
             "transformers, through which the decoder works. Take another model."
         )
 
-    def _check_context(self, queue: Iterable[tuple[Request, tuple[int, ...]]]) -> int:
-        """Return the positions that the longest sample may need."""
+    def _check_context(self, longest: Waiting) -> None:
+        """Refuse what the model cannot look back on as a whole."""
         config = self._model.config
         context = getattr(config.get_text_config(), "max_position_embeddings", None)
         budget = self._spec.generation.max_new_tokens
-        request, ids = max(queue, key=lambda item: len(item[1]))
-        needed = len(ids) + budget
+        ids = len(longest.ids)
+        needed = ids + budget
         if context is not None and needed > context:
+            room = context - ids
             raise UserError(
-                f"prompt {request.prompt.id}: {len(ids)} tokens and max_new_tokens = {budget} need "
-                f"{needed} positions, the model has {context}. Lower generation.max_new_tokens or "
-                "shorten the prompt."
+                f"prompt {longest.prompt.id}: {ids} tokens and max_new_tokens = {budget} need "
+                f"{needed} positions, the model has {context}. "
+                + (
+                    f"Lower generation.max_new_tokens to {room} or shorten the prompt."
+                    if room > 0
+                    else "Shorten the prompt: nothing is cut off silently."
+                )
             )
         for layer in DynamicCache(config=config).layers:
             if type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer):
@@ -161,10 +220,9 @@ class DecoderEngine:
             if isinstance(layer, DynamicSlidingWindowLayer) and needed > layer.sliding_window:
                 raise ModelFault(
                     f"{self._spec.policy}: the decoder needs full attention, this model looks back "
-                    f"{layer.sliding_window} positions and prompt {request.prompt.id} may need "
+                    f"{layer.sliding_window} positions and prompt {longest.prompt.id} may need "
                     f"{needed}. Lower generation.max_new_tokens or take another model."
                 )
-        return needed
 
     @torch.inference_mode()
     def prefill(self, ids: tuple[int, ...]) -> tuple[DynamicCache, Tensor]:
@@ -174,12 +232,13 @@ class DecoderEngine:
         output = self._model(
             input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=1
         )
-        return cache, output.logits[:, -1]
+        return cache, output.logits[:, -1, : self._vocabulary]
 
     @torch.inference_mode()
     def forward(self, tokens: Tensor, cache: RowCache) -> Tensor:
         """Run one position a row; return the logits (rows, vocabulary)."""
         active = tokens.shape[0]
+        self._pack(active)
         mask = cache.prepare(active)
         output = self._model(
             input_ids=tokens[:, None],
@@ -188,8 +247,7 @@ class DecoderEngine:
             past_key_values=cache,
             use_cache=True,
         )
-        cache.lengths[:active] += 1
-        logits: Tensor = output.logits[:, -1]
+        logits: Tensor = output.logits[:, -1, : self._vocabulary]
         return logits
 
     def new_cache(self, rows: int, length: int) -> RowCache:
@@ -197,118 +255,91 @@ class DecoderEngine:
         config = self._model.config.get_text_config()
         return RowCache(config.num_hidden_layers, rows, length, self._model.device)
 
-    @property
-    def temperature(self) -> float:
-        """Sampling temperature."""
-        return self._spec.generation.temperature
-
-    def new_row(self, prefix: _Prefix, index: int, seed: int) -> _Row:
+    def new_row(self, source: Waiting, index: int) -> Row:
         """Return an empty row with its own random stream."""
-        stream_seed = request_seed(seed, prefix.prompt, index)
+        stream_seed = request_seed(self._seed, source.prompt, index)
         stream = uniforms(stream_seed, self._spec.generation.max_new_tokens)
-        return _Row(prefix.prompt, index, prefix.ids, stream)
+        return Row(source, index, stream)
 
-    def finish(self, row: _Row) -> FinishReason | None:
+    def ended(self, row: Row) -> FinishReason | None:
         """Say why a row has ended, or None when it has not."""
-        if row.tokens[-1] in self._stops:
+        if row.tokens[-1] in self._stops or self._says_stop(row.tokens):
             return "stop"
         return "length" if len(row.tokens) == len(row.uniforms) else None
 
-    def to_sample(self, row: _Row, reason: FinishReason) -> Sample:
-        """Turn a finished row into a sample."""
-        text_ids = row.tokens[:-1] if reason == "stop" else row.tokens
+    def _says_stop(self, tokens: Sequence[int]) -> bool:
+        """Tell whether a stop string has just been completed; a token says a byte or more."""
+        stops = self._spec.generation.stop
+        if not stops:
+            return False
+        reach = max(len(stop.encode()) for stop in stops) + _SLACK
+        tail = chat.decode(self._tokenizer, tokens[-reach:])
+        return any(stop in tail for stop in stops)
+
+    def _to_sample(self, row: Row, reason: FinishReason) -> Sample:
+        """Turn a finished row into a sample; its text ends before a stop string."""
+        ended_itself = row.tokens[-1] in self._stops
+        text = chat.decode(self._tokenizer, row.tokens[:-1] if ended_itself else row.tokens)
+        for stop in self._spec.generation.stop:
+            text = text.partition(stop)[0]
         return Sample(
-            prompt=row.prompt,
+            prompt=row.source.prompt,
             index=row.index,
-            completion=chat.decode(self._tokenizer, text_ids),
-            prompt_ids=row.prompt_ids,
+            completion=text,
+            prompt_ids=row.source.ids,
             token_ids=tuple(row.tokens),
             logprobs=tuple(row.logprobs),
             finish_reason=reason,
             policy=self._spec.label,
         )
 
+    def _pack(self, rows: int) -> None:
+        """Arrange the weights for products of ``rows`` rows."""
+        if rows != self._packed_rows:
+            self._packed_rows = rows
+            for layer in self._packed:
+                layer.pack(rows)
 
-class _Batch:
-    """Rows that are decoded together, and the prompt that waiting samples start from."""
+    def _position_bytes(self) -> int:
+        """Return the bytes that keys and values of one position take, told by the model itself."""
+        cache, _ = self.prefill((0,))
+        layers = [layer for layer in cache.layers if isinstance(layer, DynamicLayer)]
+        return sum(
+            part.nbytes
+            for layer in layers
+            for part in (layer.keys, layer.values)
+            if part is not None
+        )
 
-    def __init__(self, engine: DecoderEngine, rows: int, length: int, seed: int) -> None:
-        self._engine = engine
-        self._seed = seed
-        self._cache = engine.new_cache(rows, length)
-        self._rows: list[_Row | None] = [None] * rows
-        self._tokens = torch.zeros(rows, dtype=torch.long, device=self._cache.lengths.device)
-        self._prefix: _Prefix | None = None
+    def _free_memory(self) -> int:
+        free = admission.free_memory(self._model.device, probe())
+        still_to_pack = [] if self._packed_rows else self._packed
+        return free - sum(layer.weight.nbytes for layer in still_to_pack)
 
-    @property
-    def busy(self) -> bool:
-        """Whether any sample is under way or waits for a row."""
-        return self._prefix is not None or any(row is not None for row in self._rows)
+    def _empty_cache(self) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
-    def admit(self, queue: deque[tuple[Request, tuple[int, ...]]]) -> Iterator[Sample]:
-        """Fill free rows; yield samples that ended at their first token."""
-        free = deque(i for i, row in enumerate(self._rows) if row is None)
-        while free and (self._prefix is not None or queue):
-            if self._prefix is None:
-                request, ids = queue.popleft()
-                cache, logits = self._engine.prefill(ids)
-                self._prefix = _Prefix(request.prompt, ids, deque(request.indices), cache, logits)
-            yield from self._start(self._prefix, free)
-            if not self._prefix.waiting:
-                self._prefix = None
 
-    def _start(self, prefix: _Prefix, free: deque[int]) -> Iterator[Sample]:
-        """Draw the first token of as many waiting samples as there are free rows."""
-        count = min(len(free), len(prefix.waiting))
-        rows = [
-            self._engine.new_row(prefix, prefix.waiting.popleft(), self._seed) for _ in range(count)
-        ]
-        self._append(rows, prefix.logits.expand(count, -1))
-        for row in rows:
-            reason = self._engine.finish(row)
-            if reason is not None:
-                yield self._engine.to_sample(row, reason)
-                continue
-            slot = free.popleft()
-            self._cache.load(slot, prefix.cache, len(prefix.ids))
-            self._tokens[slot] = row.tokens[-1]
-            self._rows[slot] = row
+def _by_length(waiting: Waiting) -> int:
+    return -len(waiting.ids)
 
-    def step(self) -> Iterator[Sample]:
-        """Advance every row by one token; yield those that end."""
-        active = self._compact()
-        logits = self._engine.forward(self._tokens[:active], self._cache)
-        busy = [(i, row) for i, row in enumerate(self._rows[:active]) if row is not None]
-        index = torch.tensor([i for i, _ in busy], device=logits.device)
-        self._tokens[index] = self._append([row for _, row in busy], logits[index])
-        for slot, row in busy:
-            reason = self._engine.finish(row)
-            if reason is not None:
-                self._rows[slot] = None
-                yield self._engine.to_sample(row, reason)
-        for slot, row_or_none in enumerate(self._rows[:active]):
-            if row_or_none is None:
-                self._cache.release(slot)
 
-    def _append(self, rows: list[_Row], logits: Tensor) -> Tensor:
-        """Draw one token for each row and record it."""
-        uniform = torch.tensor([row.uniforms[len(row.tokens)] for row in rows])
-        temperature = self._engine.temperature
-        tokens, logprobs = draw(logits, temperature, uniform.to(logits.device))
-        for row, token, logprob in zip(rows, tokens.tolist(), logprobs.tolist(), strict=True):
-            row.tokens.append(token)
-            row.logprobs.append(logprob)
-        return tokens
+def _is_out_of_memory(error: BaseException) -> bool:
+    # on a CPU torch has no type of its own for it
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
-    def _compact(self) -> int:
-        """Move busy rows to the front when that saves a block of rows; return rows to compute."""
-        busy = [i for i, row in enumerate(self._rows) if row is not None]
-        wanted = -(-len(busy) // ROW_STEP) * ROW_STEP
-        if busy[-1] < wanted:
-            return wanted
-        holes = [i for i in range(wanted) if self._rows[i] is None]
-        for source, target in zip((i for i in busy if i >= wanted), holes, strict=False):
-            self._cache.move(source, target)
-            self._tokens[target] = self._tokens[source]
-            self._rows[target], self._rows[source] = self._rows[source], None
-        return wanted
+
+def _fewer(rows: int, error: BaseException) -> int:
+    """Return half the rows after an allocation has failed.
+
+    Raises:
+        ModelFault: If there were no more than the fewest.
+    """
+    if rows <= ROW_STEP:
+        raise ModelFault(
+            f"the device has not enough memory for {rows} answers at once: "
+            f"{str(error).splitlines()[0]} Lower generation.max_new_tokens or take a smaller model."
+        ) from error
+    _log.warning("not enough memory for %d answers at once; going on with half as many", rows)
+    return rows // 2

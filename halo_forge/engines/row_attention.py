@@ -8,6 +8,8 @@ rounds a row differently when the number of rows changes (seen in bfloat16 and f
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -17,10 +19,13 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from halo_forge.core.errors import ModelFault
 
-__all__ = ["ROW_ATTENTION", "row_attention"]
+__all__ = ["ROW_ATTENTION", "SEGMENT_ROWS", "row_attention"]
 
 ROW_ATTENTION = "halo_forge_rows"
 """Name under which the implementation is registered."""
+
+SEGMENT_ROWS = 16
+"""Rows that share a window on a CPU; see `halo_forge.engines.row_cache`."""
 
 _UNSUPPORTED = ("softcap", "s_aux", "position_bias")
 
@@ -60,14 +65,36 @@ def row_attention(
             module, query, key, value, attention_mask, scaling=scaling, **kwargs
         )
         return output, None
+    scale = query.shape[3] ** -0.5 if scaling is None else scaling
+    outputs = [
+        _attend(query[rows], key[rows, :, :window], value[rows, :, :window], mask, scale)
+        for rows, window, mask in _segments(attention_mask)
+    ]
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs), None
+
+
+def _segments(mask: Tensor) -> Iterator[tuple[slice, int, Tensor]]:
+    """Yield rows, the window they attend to, and their mask.
+
+    A cache that knows how long its rows are says so by the attribute ``windows`` of the mask: the
+    window of each run of `SEGMENT_ROWS` rows.
+    """
+    windows: tuple[int, ...] = getattr(mask, "windows", (mask.shape[3],))
+    start = 0
+    for window, run in groupby(windows):
+        stop = start + SEGMENT_ROWS * len(list(run)) if len(windows) > 1 else mask.shape[0]
+        yield slice(start, stop), window, mask[start:stop, :, :, :window]
+        start = stop
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: float) -> Tensor:
     rows, heads, _, size = query.shape
     groups = key.shape[1]
     grouped = query.reshape(rows, groups, heads // groups, size)
     scores = torch.matmul(grouped, key.transpose(2, 3)).float()
-    scores.mul_(size**-0.5 if scaling is None else scaling)
-    scores.masked_fill_(~attention_mask, -torch.inf)
+    scores.mul_(scale).masked_fill_(~mask, -torch.inf)
     weights = torch.softmax(scores, dim=-1).to(value.dtype)
-    return torch.matmul(weights, value).reshape(rows, 1, heads, size), None
+    return torch.matmul(weights, value).reshape(rows, 1, heads, size)
 
 
 ALL_ATTENTION_FUNCTIONS.register(ROW_ATTENTION, row_attention)

@@ -90,7 +90,8 @@ class ScriptedEngine:
         if self._tokenizer is None:
             return tuple(text.encode())
         ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        return (*ids, self._tokenizer.eos_token_id)
+        end = self._tokenizer.eos_token_id
+        return (*ids,) if end is None else (*ids, end)
 
 
 def _read(script: str | None) -> dict[str, list[str]]:

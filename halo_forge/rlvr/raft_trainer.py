@@ -98,6 +98,7 @@ class RAFTTrainer:
                 hardware=config.hardware,
                 trust_remote_code=config.model.trust_remote_code,
                 label=label,
+                for_training=True,
             )
         )
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 from halo_forge.core.identity import derive_seed
 from halo_forge.core.types import Sample, TrainingExample, Verdict
 
-__all__ = ["select", "to_example"]
+__all__ = ["eligible", "select", "to_example"]
 
 
 def select(
@@ -33,7 +33,7 @@ def select(
     """
     by_prompt: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
-        if _eligible(verdict, threshold):
+        if eligible(verdict, threshold):
             by_prompt.setdefault(verdict.sample.prompt.id, []).append(verdict)
     kept = [verdict for group in by_prompt.values() for verdict in _best(group, keep, seed)]
     return sorted(kept, key=lambda v: (v.sample.prompt.id, v.sample.index))
@@ -49,7 +49,8 @@ def to_example(sample: Sample) -> TrainingExample:
     )
 
 
-def _eligible(verdict: Verdict, threshold: float) -> bool:
+def eligible(verdict: Verdict, threshold: float) -> bool:
+    """Tell whether an answer may be trained on: good enough, and ended by itself."""
     return (
         verdict.result is not None
         and verdict.result.reward >= threshold

@@ -42,7 +42,7 @@ def cycle_record(verdicts: Sequence[Verdict], kept: Sequence[Verdict]) -> dict[s
     """
     results = [v.result for v in verdicts if v.result is not None]
     samples = [v.sample for v in verdicts]
-    tokens = sum(len(s.token_ids) for s in samples)
+    tokens = sum(s.length for s in samples)
     groups = _by_prompt(verdicts)
     rewards = Counter(f"{r.reward:g}" for r in results)
     return {
@@ -75,6 +75,8 @@ _METRIC_NAMES = {
     "learning_rate": "learning_rate",
     "loss": "loss",
     "grad_norm": "grad_norm",
+    "samples_saved": "samples_saved",
+    "tokens_saved": "tokens_saved",
 }
 
 

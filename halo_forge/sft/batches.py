@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from halo_forge.config.raft import TrainingSettings
 from halo_forge.core.types import TrainingExample
 
-__all__ = ["optimizer_steps", "to_columns", "warmup_steps"]
+__all__ = ["heaviest_batch", "optimizer_steps", "to_columns", "warmup_steps"]
 
 
 def optimizer_steps(examples: int, settings: TrainingSettings) -> int:
@@ -23,6 +23,18 @@ def warmup_steps(total: int, ratio: float) -> int:
     Rounding up would spend one of a short cycle's few steps at a learning rate of zero.
     """
     return int(total * ratio)
+
+
+def heaviest_batch(lengths: Sequence[int], size: int, *, padded: bool) -> list[int]:
+    """Return the positions of each answer in the largest forward pass that chance can make.
+
+    Args:
+        lengths: Positions of every answer.
+        size: Answers in a forward pass.
+        padded: Whether the longest answer decides for its whole batch.
+    """
+    longest = sorted(lengths, reverse=True)[:size]
+    return longest[:1] * len(longest) if padded else longest
 
 
 def to_columns(examples: Sequence[TrainingExample]) -> list[dict[str, list[int]]]:

@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,6 @@ from transformers import (
     TrainingArguments,
 )
 from trl.trainer.sft_config import SFTConfig
-from trl.trainer.sft_trainer import SFTTrainer
 
 from halo_forge.config.sections import LoraSettings
 from halo_forge.core.types import TrainingExample
@@ -38,7 +38,10 @@ from halo_forge.models.load import Model
 from halo_forge.models.lora import add_lora, check_targets
 from halo_forge.models.weights import is_adapter
 from halo_forge.sft.base import FitReport, FitRequest
-from halo_forge.sft.batches import optimizer_steps, to_columns, warmup_steps
+from halo_forge.sft.batches import heaviest_batch, optimizer_steps, to_columns, warmup_steps
+from halo_forge.sft.completion_trainer import CompletionTrainer
+from halo_forge.sft.memory import choose_checkpointing
+from halo_forge.sft.packing import choose_packing
 from halo_forge.tracking.base import Observer, Stage
 from halo_forge.utils.typing import override
 
@@ -68,14 +71,16 @@ class TrlLearner:
         steps = optimizer_steps(len(examples), request.training)
         with (
             tempfile.TemporaryDirectory() as scratch,
-            observer.stage("train", steps, unit="steps") as stage,
             _own_randomness(device),
             warnings.catch_warnings(),
         ):
             # the libraries announce renamed arguments that they pass to each other
             warnings.simplefilter("ignore", FutureWarning)
-            arguments = _arguments(request, device, steps, scratch)
-            trainer = _train(model, tokenizer, examples, arguments, _Progress(stage))
+            layout = _layout(model, examples, request, device)
+            observer.message(f"Training: {layout.words}")
+            arguments = _arguments(request, device, steps, scratch, layout)
+            with observer.stage("train", steps, unit="steps") as stage:
+                trainer = _train(model, tokenizer, examples, arguments, _Progress(stage))
         save_checkpoint(model, tokenizer, request.output, request.policy, request.meta)
         tokens = sum(len(e.input_ids) - e.completion_start for e in examples)
         return FitReport(
@@ -86,6 +91,15 @@ class TrlLearner:
             tokens=tokens * request.training.epochs,
             seconds=time.monotonic() - started,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How answers lie in a forward pass, whether its activations are kept, and why."""
+
+    packed: bool
+    checkpointing: bool
+    words: str
 
 
 class _Progress(TrainerCallback):
@@ -124,6 +138,28 @@ def _load_trainable(request: FitRequest, device: torch.device) -> Model:
     return model
 
 
+def _layout(
+    model: Model,
+    examples: Sequence[TrainingExample],
+    request: FitRequest,
+    device: torch.device,
+) -> _Layout:
+    training, dtype = request.training, load.pick_dtype(request.hardware.bf16, device)
+    # an answer by itself has no padding to be spared
+    setting = training.packing if training.batch_size > 1 else "off"
+    packing = choose_packing(model, setting, request.hardware.attn_implementation)
+    lengths = heaviest_batch(
+        [len(example.input_ids) for example in examples],
+        training.batch_size,
+        padded=not packing.packed,
+    )
+    checkpointing = choose_checkpointing(
+        model, request.hardware.gradient_checkpointing, lengths, dtype
+    )
+    words = f"{packing.words}; {checkpointing.words}; {str(dtype).removeprefix('torch.')}"
+    return _Layout(packing.packed, checkpointing.on, words)
+
+
 @contextmanager
 def _own_randomness(device: torch.device) -> Iterator[None]:
     """Give the caller its random states back: the trainer seeds the global ones."""
@@ -136,13 +172,15 @@ def _own_randomness(device: torch.device) -> Iterator[None]:
             np.random.set_state(states[1])
 
 
-def _arguments(request: FitRequest, device: torch.device, steps: int, scratch: str) -> SFTConfig:
+def _arguments(
+    request: FitRequest, device: torch.device, steps: int, scratch: str, layout: _Layout
+) -> SFTConfig:
     training = request.training
     return SFTConfig(
         output_dir=scratch,
         use_cpu=device.type == "cpu",
         bf16=load.pick_dtype(request.hardware.bf16, device) is torch.bfloat16,
-        gradient_checkpointing=request.hardware.gradient_checkpointing,
+        gradient_checkpointing=layout.checkpointing,
         num_train_epochs=training.epochs,
         per_device_train_batch_size=training.batch_size,
         gradient_accumulation_steps=training.gradient_accumulation_steps,
@@ -152,7 +190,8 @@ def _arguments(request: FitRequest, device: torch.device, steps: int, scratch: s
         max_grad_norm=training.max_grad_norm,
         dataloader_num_workers=training.dataloader_num_workers,
         dataloader_pin_memory=training.dataloader_pin_memory,
-        train_sampling_strategy="group_by_length",
+        padding_free=layout.packed,
+        train_sampling_strategy="random" if layout.packed else "group_by_length",
         max_length=None,
         seed=request.seed % 2**32,
         save_strategy="no",
@@ -168,8 +207,8 @@ def _train(
     examples: Sequence[TrainingExample],
     arguments: SFTConfig,
     progress: TrainerCallback,
-) -> SFTTrainer:
-    trainer = SFTTrainer(
+) -> CompletionTrainer:
+    trainer = CompletionTrainer(
         model=model,
         args=arguments,
         train_dataset=Dataset.from_list(to_columns(examples)),
@@ -181,6 +220,6 @@ def _train(
     return trainer
 
 
-def _mean(trainer: SFTTrainer, name: str) -> float:
+def _mean(trainer: CompletionTrainer, name: str) -> float:
     values = [entry[name] for entry in trainer.state.log_history if name in entry]
     return float(sum(values) / len(values)) if values else float("nan")

@@ -27,6 +27,7 @@ def sample_record(sample: Sample) -> _Record:
         "prompt_ids": list(sample.prompt_ids),
         "token_ids": list(sample.token_ids),
         "logprobs": [round(value, 6) for value in sample.logprobs],
+        **({"token_count": sample.token_count} if sample.token_count else {}),
     }
 
 
@@ -45,6 +46,7 @@ def sample_from_record(record: Mapping[str, Any], prompts: Mapping[str, Prompt])
         logprobs=tuple(record["logprobs"]),
         finish_reason=record["finish_reason"],
         policy=record["policy"],
+        token_count=record.get("token_count", 0),
     )
 
 

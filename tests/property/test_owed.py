@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -14,8 +15,10 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from halo_forge.config.raft import AdaptiveSettings
 from halo_forge.core.errors import VerifierFault
 from halo_forge.core.types import Sample, Verdict
+from halo_forge.rlvr.budget import Budget
 from halo_forge.rlvr.rollout import Plan, collect
 from halo_forge.store.records import Journal, read_records
 from halo_forge.tracking.base import NullObserver
@@ -24,6 +27,9 @@ from tests.fakes import FakeEngine, FakeVerifier, make_prompt
 Record = dict[str, Any]
 _PROMPTS = tuple(make_prompt(name) for name in "abcd")
 _SAMPLES = 3
+_MOST = 9  # with a budget: waves of 2, so that prompts end after 2, 4, 6, 8 or 9
+_WAVES = AdaptiveSettings(wave=2, enough=4, confidence=0.5, solved_rate=0.7, hopeless_rate=0.3)
+_BUDGET = Budget(_WAVES, 0.5)
 _PLACES = ("generate", "judge", "before append", "torn append", "after append")
 
 
@@ -96,17 +102,20 @@ class _Attempt:
 class _World:
     """A run directory, and the same run undisturbed."""
 
-    def __init__(self, folder: Path, *, judged_only: bool) -> None:
+    def __init__(self, folder: Path, *, judged_only: bool, budget: Budget | None = None) -> None:
+        self._budget = budget
         self.plan = self._plan(folder / "run", judged_only)
         self.calm = self._plan(folder / "calm", judged_only)
 
     @classmethod
-    def at(cls, folder: str, *, judged_only: bool) -> Self:
-        return cls(Path(folder), judged_only=judged_only)
+    def at(cls, folder: str, *, judged_only: bool, budget: Budget | None = None) -> Self:
+        return cls(Path(folder), judged_only=judged_only, budget=budget)
 
     def _plan(self, folder: Path, judged_only: bool) -> Plan:
         samples = None if judged_only else folder / "samples.jsonl"
-        return Plan("cycle 1", _PROMPTS, _SAMPLES, 5, samples, folder / "verified.jsonl")
+        count = _MOST if self._budget else _SAMPLES
+        verified = folder / "verified.jsonl"
+        return Plan("cycle 1", _PROMPTS, count, 5, samples, verified, self._budget)
 
 
 def _records(path: Path | None) -> dict[str, Record]:
@@ -121,14 +130,22 @@ _deaths = st.lists(st.tuples(st.sampled_from(_PLACES), st.integers(1, 14)), max_
 _ids = st.sampled_from([f"{p.id}#{i}" for p in _PROMPTS for i in range(_SAMPLES)])
 
 
-@settings(max_examples=40, deadline=None)
-@given(_deaths, st.dictionaries(_ids, st.integers(1, 6), max_size=3), st.booleans())
+@settings(max_examples=60, deadline=None)
+@given(
+    _deaths,
+    st.dictionaries(_ids, st.integers(1, 6), max_size=3),
+    st.booleans(),
+    st.sampled_from([None, _BUDGET]),
+)
 def test_any_deaths_and_faults_end_alike(
-    deaths: list[tuple[str, int]], faults: dict[str, int], judged_only: bool
+    deaths: list[tuple[str, int]],
+    faults: dict[str, int],
+    judged_only: bool,
+    budget: Budget | None,
 ) -> None:
     """Same records and verdicts as undisturbed; nothing on disk is generated or judged again."""
     with tempfile.TemporaryDirectory() as folder:
-        world = _World.at(folder, judged_only=judged_only)
+        world = _World.at(folder, judged_only=judged_only, budget=budget)
         expected = _Attempt(None, 0, {}).run(world.calm)
         faults = dict(faults)
         result = None
@@ -146,6 +163,13 @@ def test_any_deaths_and_faults_end_alike(
         assert result == expected
         assert _records(world.plan.samples_path) == _records(world.calm.samples_path)
         assert _records(world.plan.verified_path) == _records(world.calm.verified_path)
+
+
+def test_the_budget_of_these_tests_ends_prompts_differently(tmp_path: Path) -> None:
+    """Otherwise the property above would say nothing about waves."""
+    verdicts = _Attempt(None, 0, {}).run(_World(tmp_path, judged_only=True, budget=_BUDGET).calm)
+    counts = Counter(verdict.sample.prompt.id for verdict in verdicts)
+    assert len(set(counts.values())) >= 3
 
 
 @pytest.mark.parametrize("place", _PLACES)

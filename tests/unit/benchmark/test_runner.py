@@ -191,6 +191,29 @@ def test_k_above_the_samples_is_refused(bench: Bench) -> None:
     assert not bench.output.exists()
 
 
+def test_an_adaptive_budget_is_refused(bench: Bench) -> None:
+    """To stop when answers pass would raise pass@k."""
+    with pytest.raises(ValidationError, match="pass@k needs the same number of samples"):
+        bench.run(generation={"engine": "offline", "sampling": "adaptive"})
+    assert not bench.output.exists()
+
+
+def test_a_served_model_is_known_by_its_name(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No weights are looked for; another address is another model, another key or pace is not."""
+    monkeypatch.setitem(sys.modules, "halo_forge.models.checkpoint", None)
+    generation = {"engine": "offline", "script": str(bench.folder / "script.jsonl")}
+
+    def served(**server: Any) -> dict[str, Any]:
+        return {**generation, "server": {"base_url": "http://here/v1", **server}}
+
+    bench.run(generation=served())
+    bench.run(generation=served(api_key_env="KEY", concurrency=2, retries=1, timeout=3))
+    with pytest.raises(UserError, match=r"generation\.server\.base_url: 'http://here/v1' then"):
+        bench.run(generation=served(base_url="http://there/v1"))
+    with pytest.raises(UserError, match=r"model\.content: 'a-model of a server' then"):
+        bench.run(generation=served(), model={"name": "another"})
+
+
 @pytest.mark.parametrize(
     ("changes", "key"),
     [

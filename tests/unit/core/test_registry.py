@@ -26,7 +26,7 @@ def test_unknown_name_gets_the_nearest_and_the_list() -> None:
     with pytest.raises(UserError, match="unknown engine 'transfomers'") as caught:
         registry.load("engines", "transfomers")
     assert "Did you mean 'transformers'?" in str(caught.value)
-    assert "Known: scripted, transformers." in str(caught.value)
+    assert "Known: openai, scripted, transformers" in str(caught.value)
 
 
 def test_name_like_no_other() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from halo_forge.engines.sampling import draw, uniforms
+from halo_forge.engines.sampling import Law, draw, uniforms
 
 LOGITS = torch.tensor([1.5, -2.0, 0.0, 3.0, -0.5, 0.5, 2.5, -1.0])
 LAST = 1 - 2**-24  # the largest uniform number below 1 in float32
@@ -25,7 +25,7 @@ def test_draws_follow_the_distribution(temperature: float) -> None:
     """200,000 draws fit the tempered distribution, and would not fit another temperature's."""
     count = 200_000
     uniform = torch.tensor(uniforms(7, count))
-    tokens, _ = draw(LOGITS.expand(count, -1), temperature, uniform)
+    tokens, _ = draw(LOGITS.expand(count, -1), Law(temperature), uniform)
     # 7 degrees of freedom: above 40.5 once in a million
     assert chi_square(tokens, torch.softmax(LOGITS / temperature, -1)) < 40.5
     assert chi_square(tokens, torch.softmax(LOGITS / (temperature * 1.1), -1)) > 40.5
@@ -39,7 +39,7 @@ def test_impossible_tokens_are_never_drawn(alive: tuple[int, ...]) -> None:
     seams = torch.cumsum(torch.softmax(logits, -1), -1)
     below = torch.nextafter(seams, torch.zeros(())).clamp(0, LAST)
     uniform = torch.cat([torch.tensor([0.0, LAST]), seams.clamp(0, LAST), below])
-    tokens, logprobs = draw(logits.expand(len(uniform), -1), 1.0, uniform)
+    tokens, logprobs = draw(logits.expand(len(uniform), -1), Law(1.0), uniform)
     assert set(tokens.tolist()) == set(alive)
     assert torch.isfinite(logprobs).all()
 
@@ -47,7 +47,7 @@ def test_impossible_tokens_are_never_drawn(alive: tuple[int, ...]) -> None:
 def test_underflow_is_impossible_too() -> None:
     """A token whose probability rounds to zero in float32 is not drawn at either end."""
     logits = torch.tensor([[-200.0, 0.0, -200.0]]).expand(2, -1)
-    tokens, _ = draw(logits, 1.0, torch.tensor([0.0, LAST]))
+    tokens, _ = draw(logits, Law(1.0), torch.tensor([0.0, LAST]))
     assert tokens.tolist() == [1, 1]
 
 
@@ -56,7 +56,7 @@ def test_underflow_is_impossible_too() -> None:
 def test_log_probabilities_are_those_of_the_draw(temperature: float, dtype: torch.dtype) -> None:
     """Each row's figure is log_softmax(logits / T) at its token, computed in float32."""
     logits = torch.randn(64, 50, generator=torch.Generator().manual_seed(1)).mul(3).to(dtype)
-    tokens, logprobs = draw(logits, temperature, torch.tensor(uniforms(3, 64)))
+    tokens, logprobs = draw(logits, Law(temperature), torch.tensor(uniforms(3, 64)))
     expected = torch.log_softmax(logits.double() / temperature, -1)
     assert tokens.dtype == torch.int64
     assert logprobs.dtype == torch.float32
@@ -68,7 +68,7 @@ def test_log_probabilities_are_those_of_the_draw(temperature: float, dtype: torc
 def test_temperature_zero() -> None:
     """Zero takes the most likely token and reports its untempered log-probability."""
     logits = torch.randn(16, 30, generator=torch.Generator().manual_seed(2))
-    tokens, logprobs = draw(logits, 0, torch.tensor(uniforms(3, 16)))
+    tokens, logprobs = draw(logits, Law(0), torch.tensor(uniforms(3, 16)))
     assert torch.equal(tokens, logits.argmax(-1))
     assert torch.equal(logprobs, torch.log_softmax(logits, -1).max(-1).values)
 
@@ -77,8 +77,8 @@ def test_rows_are_drawn_apart() -> None:
     """A row's token does not depend on the rows beside it."""
     logits = torch.randn(8, 30, generator=torch.Generator().manual_seed(4))
     uniform = torch.tensor(uniforms(5, 8))
-    together, _ = draw(logits, 1.0, uniform)
-    alone = [int(draw(logits[i : i + 1], 1.0, uniform[i : i + 1])[0]) for i in range(8)]
+    together, _ = draw(logits, Law(1.0), uniform)
+    alone = [int(draw(logits[i : i + 1], Law(1.0), uniform[i : i + 1])[0]) for i in range(8)]
     assert together.tolist() == alone
 
 

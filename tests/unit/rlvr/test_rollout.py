@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from halo_forge.core.errors import StoreFault, VerifierFault
+from halo_forge.core.errors import ModelFault, StoreFault, VerifierFault
 from halo_forge.core.types import Prompt, Sample
 from halo_forge.engines.base import Request
 from halo_forge.rlvr.rollout import Plan, collect, owed
@@ -277,6 +277,30 @@ def test_engine_that_fails_loses_nothing(tmp_path: Path, name: str) -> None:
     assert _ids(plan.samples_path) == trouble.seen[:-1]
     collect(plan, lambda: FakeEngine(trouble), FakeVerifier(), Diary())
     assert sorted(trouble.seen) == sorted([*[f"{p}#{i}" for p in "abc" for i in range(2)], name])
+
+
+@pytest.mark.parametrize("judged_only", [False, True])
+def test_engine_that_gives_up_keeps_what_it_gave(tmp_path: Path, judged_only: bool) -> None:
+    """After an engine's own fault the answers in hand are judged and written; then it is raised."""
+    given_up = threading.Event()
+
+    def give_up(name: str) -> None:
+        if name == "b#1":
+            given_up.set()
+            raise ModelFault("the server is gone")
+
+    def slow(sample: Sample) -> None:
+        assert given_up.wait(_PATIENCE)
+
+    plan = _plan(tmp_path, judged_only=judged_only)
+    engine = FakeEngine(give_up)
+    with pytest.raises(ModelFault, match="the server is gone"):
+        collect(plan, lambda: engine, FakeVerifier(before=slow), Diary())
+    assert not engine.open
+    assert sorted(_ids(plan.verified_path)) == ["a#0", "a#1", "b#0"]
+    asked: list[str] = []
+    collect(plan, lambda: FakeEngine(asked.append), FakeVerifier(), Diary())
+    assert asked == ["b#1", "c#0", "c#1"]
 
 
 class _NeverOpens(FakeEngine):

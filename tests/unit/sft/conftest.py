@@ -47,7 +47,8 @@ def fit(tiny_model_dir, tmp_path) -> Callable[..., FitReport]:
         seed: int = 3,
         rate: float = 1e-3,
         lora: LoraSettings = LoraSettings(r=4, dropout=0.0),  # noqa: B008 - frozen
-        checkpointing: bool = False,
+        checkpointing: Any = False,
+        bf16: bool = False,
         observer: Any = None,
         **training: Any,
     ) -> FitReport:
@@ -59,7 +60,7 @@ def fit(tiny_model_dir, tmp_path) -> Callable[..., FitReport]:
             training=TrainingSettings(**{"gradient_accumulation_steps": 1, **training}),
             lora=lora,
             hardware=HardwareSettings(
-                device="cpu", bf16=False, gradient_checkpointing=checkpointing
+                device="cpu", bf16=bf16, gradient_checkpointing=checkpointing
             ),
             trust_remote_code=False,
             meta={"cycle": 1},
@@ -77,12 +78,14 @@ class Seen:
         batches: Inputs of each forward pass, as they reached the model.
         gradients: Gradient of each loss by the last hidden states.
         rates: Learning rate that each optimiser step used.
+        pulls: Gradient of each trained weight, as each optimiser step used it.
         trainers: The trainers made.
     """
 
     batches: list[dict[str, torch.Tensor]] = field(default_factory=list)
     gradients: list[torch.Tensor] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
+    pulls: list[dict[str, torch.Tensor]] = field(default_factory=list)
     trainers: list[Any] = field(default_factory=list)
 
     @property
@@ -99,8 +102,10 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     class Rates(TrainerCallback):
         def on_pre_optimizer_step(self, args, state, control, optimizer, **kwargs):
             notes.rates.append(optimizer.param_groups[0]["lr"])
+            trained = kwargs["model"].named_parameters()
+            notes.pulls.append({n: p.grad.clone() for n, p in trained if p.grad is not None})
 
-    class Watched(learner.SFTTrainer):
+    class Watched(learner.CompletionTrainer):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self.add_callback(Rates())
@@ -116,5 +121,5 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
             notes.gradients += torch.autograd.grad(loss, hidden, retain_graph=True)
             return loss
 
-    monkeypatch.setattr(learner, "SFTTrainer", Watched)
+    monkeypatch.setattr(learner, "CompletionTrainer", Watched)
     return notes

@@ -28,7 +28,11 @@ def tensors(folder, name=ADAPTER_WEIGHTS):
 
 
 def rows(batch):
-    """The rows of a batch without their padding: (ids, labels) each."""
+    """The answers of a batch, packed or padded: (ids, labels) each."""
+    if "cu_seq_lens_q" in batch:
+        lengths = batch["cu_seq_lens_q"].diff().tolist()
+        parts = (batch[name][0].split(lengths) for name in ("input_ids", "labels"))
+        return [(tuple(ids.tolist()), labels.tolist()) for ids, labels in zip(*parts, strict=True)]
     real = batch["attention_mask"].bool()
     return [
         (tuple(ids[mask].tolist()), labels[mask].tolist())
@@ -50,15 +54,19 @@ def reference_loss(policy, examples) -> float:
     return total / count
 
 
-def test_only_the_completion_carries_loss(fit, seen, make_example):
+@pytest.mark.parametrize("packing", ["auto", "off"])
+def test_only_the_completion_carries_loss(fit, seen, make_example, packing):
     """Labels are -100 on the prompt and the padding, and the end token has its own."""
     examples = [make_example("a", 7, 4), make_example("b", 3, 12), make_example("c", 11, 1)]
-    fit(examples, batch_size=3)
+    fit(examples, batch_size=3, packing=packing)
     (batch,) = seen.batches
-    assert batch["input_ids"].shape == (3, 16)
-    padding = ~batch["attention_mask"].bool()
-    assert padding.sum() == 4 + 0 + 3
-    assert (batch["labels"][padding] == -100).all()
+    if packing == "off":
+        assert batch["input_ids"].shape == (3, 16)
+        padding = ~batch["attention_mask"].bool()
+        assert padding.sum() == 4 + 0 + 3
+        assert (batch["labels"][padding] == -100).all()
+    else:
+        assert batch["input_ids"].shape == (1, 12 + 16 + 13)
     found = dict(rows(batch))
     for example in examples:
         labels = found[example.input_ids]
@@ -69,11 +77,12 @@ def test_only_the_completion_carries_loss(fit, seen, make_example):
         assert labels[-1] == 2
 
 
+@pytest.mark.parametrize("packing", ["auto", "off"])
 @pytest.mark.parametrize("lora", [PLAIN, ALL_WEIGHTS])
-def test_gradients_come_from_the_completion(fit, seen, make_example, lora):
+def test_gradients_come_from_the_completion(fit, seen, make_example, lora, packing):
     """The loss pulls at the positions that predict completion tokens, and at no other."""
     examples = [make_example("a", 7, 4), make_example("b", 3, 12)]
-    fit(examples, batch_size=2, lora=lora)
+    fit(examples, batch_size=2, lora=lora, packing=packing)
     (batch,), (gradient,) = seen.batches, seen.gradients
     pulled = gradient.abs().sum(dim=-1) > 0
     predicts = torch.zeros_like(pulled)
@@ -120,14 +129,33 @@ def test_loss_falls(fit, seen, make_example, lora, rate, fall):
     assert seen.losses[-1] < seen.losses[0] - fall
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
-def test_checkpointing_changes_nothing(fit, seen, make_example, tmp_path, checkpointing):
-    """Recomputing activations trains the adapter as keeping them does."""
-    fit([make_example("a", 10, 20)], checkpointing=checkpointing, epochs=2)
-    assert seen.losses[1] < seen.losses[0]
-    moved = [v for k, v in tensors(tmp_path / "out").items() if "lora_B" in k]
-    assert len(moved) == 14
-    assert all(weight.abs().max() > 0 for weight in moved)
+def test_checkpointing_changes_nothing(fit, seen, make_example, tmp_path):
+    """Recomputing activations, dropout's too, trains the adapter that keeping them does."""
+    examples = [make_example("a", 10, 20), make_example("b", 3, 40)]
+    for way in (True, False):
+        dropped = LoraSettings(r=4, dropout=0.3)
+        output = tmp_path / f"checkpointing {way}"
+        fit(examples, output=output, checkpointing=way, batch_size=2, epochs=2, lora=dropped)
+        assert seen.losses[1] < seen.losses[0]
+    again, kept = (tensors(tmp_path / f"checkpointing {way}") for way in (True, False))
+    assert len([key for key in kept if "lora_B" in key]) == 14
+    assert all(weight.abs().max() > 0 for weight in kept.values())
+    assert all(torch.allclose(kept[key], again[key], atol=1e-6) for key in kept)
+
+
+@pytest.mark.parametrize(("lora", "below"), [(PLAIN, torch.bfloat16), (ALL_WEIGHTS, torch.float32)])
+def test_bfloat16_below_float32_masters(
+    fit, seen, make_example, tiny_model_dir, monkeypatch, lora, below
+):
+    """Where the processor computes in bfloat16, products do, and what is trained is float32."""
+    monkeypatch.setattr(load, "cpu_has_bf16", lambda: True)
+    examples = [make_example("a", 10, 20), make_example("b", 4, 30)]
+    fit(examples, batch_size=2, bf16=True, lora=lora)
+    weights = dict(seen.trainers[-1].model.named_parameters())
+    assert {w.dtype for w in weights.values() if w.requires_grad} == {torch.float32}
+    assert {w.dtype for n, w in weights.items() if "lora" not in n} == {below}
+    expected = reference_loss(tiny_model_dir, examples)
+    assert 0 < abs(seen.losses[0] - expected) < 0.01
 
 
 SIZES = [(1, 2, 16, 1), (5, 2, 2, 1), (8, 2, 2, 3), (9, 3, 2, 2)]

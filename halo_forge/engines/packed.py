@@ -1,0 +1,81 @@
+"""Linear layers of a model on a CPU with their weights packed for the matrix products of decoding.
+
+A product of few rows with a plain weight reaches a fraction of the processor's rate in float32, as
+MKL rearranges the weight on every call; packed once, the same product runs several times as fast,
+and a row gets the same bits whatever the number of rows, which does not hold for plain weights
+(measured in ``docs/design/010-rollouts-near-the-roofline.md``). torch uses the same two operators
+when it freezes a compiled model (``torch._inductor``).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from halo_forge.utils.typing import override
+
+__all__ = ["PackedLinear", "pack_linears"]
+
+
+class PackedLinear(nn.Module):
+    """A float32 linear layer whose weight is packed for a number of rows.
+
+    Args:
+        layer: The layer to stand in for; its parameters are shared, not copied.
+    """
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self.weight, self.bias = layer.weight, layer.bias
+        self.in_features, self.out_features = layer.in_features, layer.out_features
+        self._packed: Tensor | None = None
+        self._rows = 0
+
+    def pack(self, rows: int) -> None:
+        """Arrange the weight for products of ``rows`` rows; 0 forgets the arrangement."""
+        self._packed, self._rows = None, rows
+        if rows:
+            self._packed = torch.ops.mkl._mkl_reorder_linear_weight(self.weight.data, rows)  # noqa: SLF001
+
+    @override
+    def forward(self, states: Tensor) -> Tensor:
+        """Multiply; other numbers of rows than the one packed for use the plain weight."""
+        if self._packed is None or states.numel() != self._rows * self.in_features:
+            return linear(states, self.weight, self.bias)
+        product: Tensor = torch.ops.mkl._mkl_linear(  # noqa: SLF001
+            states, self._packed, self.weight, self.bias, self._rows
+        )
+        return product
+
+
+def pack_linears(model: nn.Module, free: int) -> list[PackedLinear]:
+    """Put packed layers in the place of ``model``'s linear layers where that pays.
+
+    Args:
+        model: Changed in place.
+        free: Bytes that nobody uses; nothing is packed if it would take more than half of them.
+
+    Returns:
+        The layers put in; none where weights are not float32 on a CPU, or torch has no MKL.
+    """
+    if not hasattr(torch.ops.mkl, "_mkl_linear"):
+        return []
+    found = [
+        (parent, name, PackedLinear(layer))
+        for parent in model.modules()
+        for name, layer in parent.named_children()
+        if isinstance(layer, nn.Linear) and _pays(layer)
+    ]
+    if 2 * sum(packed.weight.nbytes for _, _, packed in found) > free:
+        return []
+    for parent, name, packed in found:
+        setattr(parent, name, packed)
+    return [packed for _, _, packed in found]
+
+
+def _pays(layer: nn.Linear) -> bool:
+    weight = layer.weight
+    return (
+        type(layer) is nn.Linear and weight.dtype == torch.float32 and weight.device.type == "cpu"
+    )
