@@ -30,6 +30,7 @@ from halo_forge.utils.text import fenced
 
 __all__ = ["main"]
 
+_SECONDS = 20.0
 _FILES = ("HumanEvalPlus.jsonl.gz", "MbppPlus.jsonl.gz")
 # Tasks whose output evalplus compares as a set, or by whether there is one (evalplus 0.3.1,
 # evalplus/eval/_special_oracle.py).
@@ -169,7 +170,7 @@ def _tests(row: dict[str, Any], reference: str) -> str:
 
 
 def _ours(sandbox: Sandbox, cases: list[Case]) -> tuple[dict[str, bool], float]:
-    verifier = HumanEvalVerifier(timeout=5, memory_limit_mb=1024, sandbox=sandbox)
+    verifier = HumanEvalVerifier(timeout=_SECONDS, memory_limit_mb=1024, sandbox=sandbox)
     verifier.cache = None
     start = time.perf_counter()
     passed = {}
@@ -185,7 +186,7 @@ def _theirs(sandbox: Sandbox, case: Case) -> bool:
     script = _TOGETHER.format(
         tests=reference.test_code, program=case.program, entry=reference.entry_point
     )
-    limits = Limits(cpu=8, memory=1 << 30)
+    limits = Limits(cpu=2 * _SECONDS, memory=1 << 30)
     step = Step((python_executable(), "-B", "-s", "main.py"), limits=limits)
     outcome = sandbox.run(Job({"main.py": script.encode()}, None, (step,))).runs[0]
     return outcome.status is Status.OK and outcome.stdout.endswith(b"PASS\n")

@@ -21,6 +21,7 @@ MODULE, *SNIPPETS = [token for token in TOKENS if token.info == "python"]
 @pytest.fixture(autouse=True)
 def _module(tmp_path, monkeypatch) -> None:
     """Write the first snippet to the file that it names, where imports find it."""
+    sys.modules.pop("my_verifiers", None)
     first = MODULE.content.splitlines()[0]
     (tmp_path / first.removeprefix("# file: ")).write_text(MODULE.content, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
