@@ -64,8 +64,8 @@ class Toolchain:
             headers are not precompiled.
         stock: Argv that makes, of nothing but the toolchain, what every build can use, and the
             names of that; a build is told where it lies by ``-kept=``.
-        linkers: Programs that link faster than the driver's own choice, best first, and the flags
-            that take each.
+        linkers: Programs that link faster than the driver's own choice, best first, and the flag
+            that takes each.
         links: Appended after the source: libraries every program may use.
         unlinked: Flags that stop before linking, for answers that are functions.
         package: Python package that a build needs; the driver is then the Python that has it.
@@ -95,7 +95,7 @@ class Toolchain:
     strict: tuple[str, ...] = ()
     precompile: tuple[str, ...] = ()
     stock: tuple[tuple[str, ...], tuple[str, ...]] | None = None
-    linkers: tuple[tuple[str, ...], ...] = ()
+    linkers: tuple[tuple[str, str], ...] = ()
     links: tuple[str, ...] = ()
     unlinked: tuple[str, ...] = ()
     package: str | None = None

@@ -73,9 +73,6 @@ _QUIET = ("-O1", "-w")
 _STRICT = ("-O1", "-Wall", "-Wextra")
 
 
-# Small programs are linked sooner than threads are started, and every core has a program to judge.
-_ONE_THREAD = ("-Wl,--threads=1",)
-
 _POWERSHELL_INSTALL = (
     ("any system", "pip install 'halo-forge[powershell]'"),
     ("Windows, Linux, macOS", "https://aka.ms/install-powershell"),
@@ -91,7 +88,7 @@ _GXX = Toolchain(
     precompile=(DRIVER, *_GXX_GUARDS, "-x", "c++-header", "preamble.h", "-o", "preamble.h.gch"),
     flags=("-std=c++17", *_QUIET),
     strict=("-std=c++17", *_STRICT),
-    linkers=(("mold", "-fuse-ld=mold", *_ONE_THREAD), ("ld.lld", "-fuse-ld=lld", *_ONE_THREAD)),
+    linkers=(("mold", "-fuse-ld=mold"), ("ld.lld", "-fuse-ld=lld")),
     unlinked=("-c",),
     warning=re.compile(r"\bwarning:"),
     mutes=_C_MUTES,
@@ -184,8 +181,8 @@ TOOLCHAINS: dict[str, Toolchain] = {
             flags=("-Copt-level=1", "-Awarnings"),
             strict=("-Copt-level=1",),
             linkers=(
-                ("ld.lld", "-Clink-arg=-fuse-ld=lld", f"-Clink-arg={_ONE_THREAD[0]}"),
-                ("mold", "-Clink-arg=-fuse-ld=mold", f"-Clink-arg={_ONE_THREAD[0]}"),
+                ("ld.lld", "-Clink-arg=-fuse-ld=lld"),
+                ("mold", "-Clink-arg=-fuse-ld=mold"),
             ),
             unlinked=("--crate-type=lib",),
             warning=re.compile(r"^warning\b"),

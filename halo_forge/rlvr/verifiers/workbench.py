@@ -255,10 +255,10 @@ class Workbench:
             VerifierFault: If it does not work with any.
         """
         tool = Tool(toolchain, require(toolchain), runner_path(toolchain), "", flags)
-        for program, *chosen in toolchain.linkers:
+        for program, flag in toolchain.linkers:
             if shutil.which(program) is not None:
                 try:
-                    return self._proven(replace(tool, flags=(*flags, *chosen)))
+                    return self._proven(replace(tool, flags=(*flags, flag)))
                 except VerifierFault:
                     continue
         return self._proven(tool)
