@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -165,9 +166,12 @@ def test_the_header_is_really_used(sandbox) -> None:
         pytest.skip(f"the backend {sandbox.backend} keeps nothing for builds")
     tool = TOOLCHAINS["g++"]
     source = "#include <iostream>\n#include <set>\nint main() { std::cout << 3; }\n"
-    for headers in (("iostream", "set"), ("iostream",)):
-        kept = precompiled(headers, tool, "/usr/bin/g++", "the header is really used", ("-O1",))
-        argv = (*tool.build_argv("/usr/bin/g++", ("-O1",)), "-H", "-Winvalid-pch")
+    linkers = [flag for program, flag in tool.linkers if shutil.which(program)]
+    cases = [(("iostream", "set"), ("-O1",)), (("iostream",), ("-O1",))]
+    cases += [(("iostream",), ("-O1", linker)) for linker in linkers]
+    for headers, flags in cases:
+        kept = precompiled(headers, tool, "/usr/bin/g++", "the header is really used", flags)
+        argv = (*tool.build_argv("/usr/bin/g++", flags), "-H", "-Winvalid-pch")
         build = Step(argv, limits=kept.build.limits)
         job = Job({"main.cpp": source.encode()}, build, (), kept=kept)
         for _ in range(2):
