@@ -10,12 +10,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-import torch
-
 from halo_forge.core.errors import ModelFault
-from halo_forge.utils.hardware import Hardware
 
-__all__ = ["ROW_STEP", "admit", "free_memory", "room"]
+__all__ = ["ROW_STEP", "admit", "room"]
 
 ROW_STEP = 8
 """Rows of a step are rounded up to this; below it matrix products use other kernels."""
@@ -24,22 +21,6 @@ _SHARE = 0.8
 """Of what is free, the share given to keys and values; the rest is for the step's own tensors."""
 
 _log = logging.getLogger(__name__)
-
-
-def free_memory(device: torch.device, machine: Hardware) -> int:
-    """Return the bytes on ``device`` that nobody uses.
-
-    On a processor and on graphics that share its memory that is never more than what the kernel
-    calls available: drivers promise to map more than there is, and a system that runs out stops.
-    """
-    if device.type != "cuda":
-        return machine.memory.available
-    free, _ = torch.cuda.mem_get_info(device)
-    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    for gpu in machine.gpus:
-        if gpu.unified:
-            free = min(free, machine.memory.available, gpu.memory_free or free)
-    return int(free)
 
 
 def room(limit_gb: float | None, free: int) -> int:

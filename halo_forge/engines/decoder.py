@@ -36,6 +36,7 @@ from halo_forge.engines.row_attention import ROW_ATTENTION
 from halo_forge.engines.row_cache import RowCache, whole_windows
 from halo_forge.engines.sampling import Law, uniforms
 from halo_forge.models import chat, load
+from halo_forge.models.memory import free_memory
 from halo_forge.utils.hardware import probe
 
 __all__ = ["DecoderEngine"]
@@ -312,7 +313,7 @@ class DecoderEngine:
         )
 
     def _free_memory(self) -> int:
-        free = admission.free_memory(self._model.device, probe())
+        free = free_memory(self._model.device, probe())
         still_to_pack = [] if self._packed_rows else self._packed
         return free - sum(layer.weight.nbytes for layer in still_to_pack)
 

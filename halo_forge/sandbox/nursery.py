@@ -247,8 +247,8 @@ def _watch(run: Family, link: socket.socket) -> None:
 def _settle(hooks: list[_Hook]) -> None:
     """Do for this fork what was kept back, and see that it is done at the program's own.
 
-    Such as new seeds for `random`. `threading` sorts out what became of threads, and where there is
-    but one, that is a tenth of a short run for nothing.
+    Such as new seeds for `random`. `threading` sorts out what became of threads; where there is but
+    one, it touches many pages for nothing.
     """
     for hook in hooks:
         after = hook.get("after_in_child")

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from halo_forge.models.load import Model
+from halo_forge.models.memory import free_memory
 from halo_forge.models.structure import backbone, plain
-from halo_forge.utils import hardware
+from halo_forge.utils.hardware import probe
 
-__all__ = ["Activations", "Checkpointing", "choose_checkpointing", "free_memory", "weigh"]
+__all__ = ["Activations", "Checkpointing", "choose_checkpointing", "weigh"]
 
 _LENGTHS = (32, 64)
 # What an optimiser step adds for each trained weight: a gradient and Adam's two moments, float32.
@@ -67,7 +68,7 @@ def choose_checkpointing(
         return Checkpointing(setting == "on", f"gradient checkpointing {setting}")
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad) * _TRAINED_BYTES
     needed = weigh(model, dtype).of(lengths) + trained
-    free = free_memory(plain(model).device)
+    free = free_memory(plain(model).device, probe())
     on = needed > _SHARE * free
     words = f"gradient checkpointing {'on' if on else 'off'}"
     return Checkpointing(on, f"{words}: {needed / 1e9:.2f} GB wanted, {free / 1e9:.2f} GB free")
@@ -84,19 +85,6 @@ def weigh(model: Model, dtype: torch.dtype) -> Activations:
     few, many = (_kept_bytes(model, length, dtype) for length in _LENGTHS)
     quadratic = max(0.0, (many / long - few / short) / (long - short))
     return Activations(linear=few / short - quadratic * short, quadratic=quadratic)
-
-
-def free_memory(device: torch.device) -> int:
-    """Return the bytes that can still be taken on ``device``.
-
-    On unified memory no more than the machine's main memory has left, whatever the driver says.
-    """
-    machine = hardware.probe()
-    if device.type != "cuda":
-        return machine.memory.available
-    free, _ = torch.cuda.mem_get_info(device)
-    unified = any(gpu.unified for gpu in machine.gpus)
-    return min(free, machine.memory.available) if unified else free
 
 
 def _kept_bytes(model: Model, length: int, dtype: torch.dtype) -> int:

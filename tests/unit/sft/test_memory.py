@@ -37,7 +37,7 @@ def test_only_what_is_not_a_weight_counts(tiny_model_dir):
 @pytest.mark.parametrize(("free", "on"), [(10**6, True), (10**12, False)])
 def test_checkpointing_where_memory_is_short(fit, seen, make_example, monkeypatch, free, on):
     """`auto` recomputes activations where they would not fit, and only there."""
-    monkeypatch.setattr(memory, "free_memory", lambda device: free)
+    monkeypatch.setattr(memory, "free_memory", lambda *_: free)
     fit([make_example("a", 30, 300)], checkpointing="auto")
     assert seen.trainers[-1].args.gradient_checkpointing is on
 
@@ -57,12 +57,6 @@ def test_the_choice_is_told(fit, make_example):
     assert "end to end" in words
     assert "checkpointing off" in words
     assert "float32" in words
-
-
-def test_free_memory_is_what_the_machine_has():
-    """On a processor: main memory that is still available, within its control group."""
-    free = memory.free_memory(torch.device("cpu"))
-    assert 10**7 < free < 10**14
 
 
 def test_heaviest_batch():
