@@ -1,9 +1,8 @@
 """Linear layers of a model on a CPU with their weights packed for the matrix products of decoding.
 
-A product of few rows with a plain weight reaches a fraction of the processor's rate in float32, as
-MKL rearranges the weight on every call; packed once, the same product runs several times as fast,
-and a row gets the same bits whatever the number of rows, which does not hold for plain weights
-(measured in ``docs/design/010-rollouts-near-the-roofline.md``). torch uses the same two operators
+MKL rearranges a plain weight on every call, which products of few rows pay dearly; packed once, the
+same product takes less time, and a row gets the same bits whatever the number of rows, which does
+not hold for plain weights (``bench/products.py`` shows both). torch uses the same two operators
 when it freezes a compiled model (``torch._inductor``).
 """
 
