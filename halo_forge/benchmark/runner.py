@@ -97,7 +97,10 @@ def run_benchmark(config: BenchmarkConfig, observer: Observer) -> BenchmarkResul
 
 
 def _model_content(config: BenchmarkConfig) -> str:
-    """Return what tells this model from others; of a server's, all that is known is its name."""
+    """Return what tells this model from others; of a server's, all that is known is its name.
+
+    Only engines that ask a server take an address of one: see `GenerationSettings`.
+    """
     if config.generation.server.base_url is not None:
         return f"{config.model.name} of a server"
     from halo_forge.models.checkpoint import model_digest

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from halo_forge.config.base import (
     Fraction,
@@ -99,6 +99,22 @@ class GenerationSettings(Section):
 
     batch_size: PositiveInt = 64
     """Answers decoded together (rows of the decoder's batch); fewer where memory is short."""
+
+    @model_validator(mode="after")
+    def _server_where_one_is_asked(self) -> Self:
+        """Refuse a server that nobody would ask, and asking none."""
+        given = self.server.base_url is not None
+        if self.engine == "openai" and not given:
+            raise ValueError(
+                "engine openai needs generation.server.base_url (--base-url): the server's "
+                "address, such as http://127.0.0.1:8080/v1"
+            )
+        if self.engine == "transformers" and given:
+            raise ValueError(
+                "generation.server.base_url is for generation.engine = openai (--engine openai); "
+                "engine transformers reads weights and asks no server"
+            )
+        return self
 
 
 class HardwareSettings(Section):

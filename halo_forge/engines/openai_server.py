@@ -70,11 +70,7 @@ class OpenAIEngine:
             )
         self._spec = spec
         self._server = spec.generation.server
-        if self._server.base_url is None:
-            raise UserError(
-                "the openai engine needs generation.server.base_url (--base-url): the server's "
-                "address, such as http://127.0.0.1:8080/v1"
-            )
+        assert self._server.base_url is not None  # the settings see to it: see `GenerationSettings`
         if not self._server.extensions:
             _refuse_unsent(spec.generation)
         self._key = _read_key(self._server.api_key_env)

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from halo_forge.config.sections import GenerationSettings, HardwareSettings
 from halo_forge.config.server import ServerSettings
@@ -215,7 +216,8 @@ def test_other_names_for_other_servers(server: Misbehaving) -> None:
 def test_the_law_of_sampling(server: Misbehaving) -> None:
     """Every setting reaches the server, under the names of llama.cpp and of vLLM."""
     law = {"top_p": 0.9, "top_k": 7, "min_p": 0.1, "repetition_penalty": 1.2, "stop": ("END", "##")}
-    generation = GenerationSettings(server=spec_of(server.url).generation.server, **law)
+    chosen = spec_of(server.url).generation.server
+    generation = GenerationSettings(engine="openai", server=chosen, **law)
     with OpenAIEngine(EngineSpec(MODEL, generation, HardwareSettings())) as engine:
         list(engine.generate([Request(PROMPT, (0,))], 1))
     (asked,) = server.asked
@@ -228,7 +230,7 @@ def test_a_setting_that_would_not_be_sent(name: str) -> None:
     """With extensions off, what needs them is refused by name."""
     server = ServerSettings(base_url="http://127.0.0.1:1/v1", extensions=False)
     value = {"top_k": 5, "min_p": 0.5, "repetition_penalty": 1.5}[name]
-    generation = GenerationSettings(server=server, **{name: value})
+    generation = GenerationSettings(engine="openai", server=server, **{name: value})
     with pytest.raises(UserError, match=rf"generation\.{name} is not OpenAI's"):
         OpenAIEngine(EngineSpec(MODEL, generation, HardwareSettings()))
 
@@ -512,9 +514,12 @@ def test_a_key_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_address() -> None:
-    """The setting and its flag are named."""
-    with pytest.raises(UserError, match=r"generation\.server\.base_url \(--base-url\)"):
-        OpenAIEngine(spec_of(None))
+    """The setting and its flag are named; an address that would not be asked is refused, too."""
+    with pytest.raises(ValidationError, match=r"generation\.server\.base_url \(--base-url\)"):
+        GenerationSettings(engine="openai")
+    server = ServerSettings(base_url="http://127.0.0.1:1/v1")
+    with pytest.raises(ValidationError, match=r"\(--engine openai\)"):
+        GenerationSettings(server=server)
 
 
 def test_not_for_training() -> None:
