@@ -16,6 +16,7 @@ import os
 import secrets
 import sqlite3
 import threading
+import time
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -116,6 +117,23 @@ class VerdictFile:
 
 
 def _opened(path: Path, rows: int) -> sqlite3.Connection:
+    """Return the database, ready; waits for another process that is making the same file.
+
+    SQLite itself does not wait while a file is being switched to WAL; see section 9 of its page
+    "Write-Ahead Logging".
+    """
+    give_up = time.monotonic() + _WAIT
+    while True:
+        try:
+            return _opened_once(path, rows)
+        except sqlite3.OperationalError as error:
+            primary = error.sqlite_errorcode & 0xFF
+            if primary != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
+
+
+def _opened_once(path: Path, rows: int) -> sqlite3.Connection:
     database = sqlite3.connect(path, _WAIT, isolation_level=None, check_same_thread=False)
     try:
         _prepare(database, path, rows)
@@ -127,9 +145,11 @@ def _opened(path: Path, rows: int) -> sqlite3.Connection:
 
 def _prepare(database: sqlite3.Connection, path: Path, rows: int) -> None:
     database.execute("PRAGMA trusted_schema = OFF")
-    if _number(database, "PRAGMA application_id") != _APPLICATION and _number(
-        database, "SELECT count(*) FROM sqlite_master"
-    ):
+    database.execute("BEGIN")  # one look at both: another process may be making the same file
+    is_ours = _number(database, "PRAGMA application_id") == _APPLICATION
+    is_empty = not _number(database, "SELECT count(*) FROM sqlite_master")
+    database.execute("COMMIT")
+    if not (is_ours or is_empty):
         raise UserError(f"verdict cache {path}: is a database of something else; name another file")
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = NORMAL")
