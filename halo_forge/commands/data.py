@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import track
 
+from halo_forge.commands import _data_generate
 from halo_forge.commands._options import json_output, quiet, verbose
 from halo_forge.commands._output import echo_grid, echo_json
 from halo_forge.core import registry
@@ -29,6 +30,9 @@ __all__ = ["command"]
 @click.group("data")
 def command() -> None:
     """Look at prompts before a run spends hours on them."""
+
+
+command.add_command(_data_generate.command)
 
 
 @command.command("validate")

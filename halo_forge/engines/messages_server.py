@@ -43,7 +43,7 @@ class MessagesServer(ChatServer):
     @override
     async def _sent(self, parameters: Mapping[str, Any]) -> bytes:
         create = self._client.messages.with_raw_response.create
-        content: bytes = (await create(model=self._model, **parameters)).content
+        content: bytes = await (await create(model=self._model, **parameters)).read()
         return content
 
     @override
