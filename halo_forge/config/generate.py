@@ -41,6 +41,9 @@ class AskSettings(Section):
     """How JSON is asked for beside the words: by its schema, as any object, or not at all, for
     servers that know no better."""
 
+    requests_per_minute: Positive | None = None
+    """Requests sent in a minute, evenly; for services that count them and say no Retry-After."""
+
     server: ServerSettings = ServerSettings()
 
 

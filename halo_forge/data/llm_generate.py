@@ -7,8 +7,8 @@ again. What judges is a parameter, because verifiers live above this floor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from halo_forge.data.llm.journal import (
     spent_on,
     tokens_of,
 )
+from halo_forge.data.llm.pace import Pace
 from halo_forge.data.llm.requests import ItemRequest, parameters, plan_requests
 from halo_forge.data.llm.results import Entry, assemble, write_results
 from halo_forge.engines.chat_server import ChatServer, Question
@@ -161,6 +162,7 @@ class _Run:
         self._verdicts: dict[str, dict[str, Verdict]] = {}
         self.budget = Budget(config.budget, spent_on(answers.records.values()))
         self._server = self._new_server()
+        self._pace = Pace(config.generation.requests_per_minute)
         self.faults: list[str] = []
         self.broken: HaloForgeError | None = None
 
@@ -178,7 +180,9 @@ class _Run:
             stage = partial(observer.stage, total=total, unit="items")
             asking = stack.enter_context(stage("ask", done=self.answered))
             judging = stack.enter_context(stage("verify", done=checked))
-            for verdict in judge.judge(self._samples(asking, judging)):
+            # Closed at once when somebody interrupts: requests are under way in it.
+            samples = stack.enter_context(closing(self._samples(asking, judging)))
+            for verdict in judge.judge(samples):
                 name = verdict.sample.prompt.id.rpartition("/")[0]
                 self._verdicts.setdefault(name, {})[verdict.sample.id] = verdict
                 self._settle(name, judging)
@@ -199,7 +203,7 @@ class _Run:
             return None
         return _server_of(self._config)
 
-    def _samples(self, asking: Stage, judging: Stage) -> Iterator[Sample]:
+    def _samples(self, asking: Stage, judging: Stage) -> Generator[Sample]:
         """Yield what is to be judged: answers on disk first, then those that come."""
         for request in self._requests:
             answer = self._answers.of(request)
@@ -229,6 +233,7 @@ class _Run:
         for request in self._owed:
             while not self.budget.reserve(sum(limits.of(request))):
                 yield None  # answers under way may take less than was set aside for them
+            self._pace.wait()
             yield Question(
                 request,
                 f"request {request.id}",

@@ -29,6 +29,8 @@ from halo_forge.engines.openai_errors import GOES_ON, explain, shortened, unknow
 __all__ = ["ChatServer", "Question", "Reply", "UnreadableError"]
 
 _NO_KEY = "none"  # the package insists on one
+_SECRET = 12
+"""Characters from which a key is taken out of replies: "test" is no secret, but may be a word."""
 
 _Tag = TypeVar("_Tag")
 
@@ -128,8 +130,8 @@ class ChatServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close the connections."""
-        self._open.close()
+        """Close the connections; after an error, requests that are under way are dropped."""
+        self._open.__exit__(kind, error, trace)
 
     def replies(self, questions: Iterable[Question[_Tag] | None]) -> Iterator[tuple[_Tag, Reply]]:
         """Yield the reply to every question, as they arrive.
@@ -245,7 +247,7 @@ class ChatServer:
             raise UnreadableError(f"content {text!r}, tokens {read!r} and {written!r}"[:200])
         said = text or ""
         return Reply(
-            said.replace(self._key, "***") if self._key else said,
+            said.replace(self._key, "***") if len(self._key) >= _SECRET else said,
             self.reasons[reason],
             read,  # type: ignore[arg-type]
             written,  # type: ignore[arg-type]

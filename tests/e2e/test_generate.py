@@ -203,6 +203,26 @@ def test_kill_and_go_on(server: Misbehaving, topic: str, tmp_path: Path) -> None
         assert (tmp_path / "sums" / name).read_bytes() == (undisturbed / "sums" / name).read_bytes()
 
 
+def test_ctrl_c(server: Misbehaving, topic: str, tmp_path: Path) -> None:
+    """It ends at once and drops what is under way; what was answered is on disk."""
+    reached = threading.Event()
+    release = threading.Event()
+
+    def stuck(handler: Handler) -> None:
+        reached.set()
+        release.wait(60)
+
+    server.script = [said(small(1)), stuck]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "halo_forge", *command(server, topic, tmp_path)]
+    )
+    assert reached.wait(60)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=45) == 130  # the server would have taken 60
+    release.set()
+    assert len(rows(tmp_path / "sums" / "answers.jsonl")) == 1
+
+
 def test_a_key_is_nowhere_but_in_the_request(
     server: Misbehaving, topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from halo_forge.config.generate import GenerateConfig
+from halo_forge.data.llm.pace import Pace
 from halo_forge.data.llm.requests import parameters, plan_requests, schema_of
 from halo_forge.data.llm.topics import load_topic, shipped_topics
 
@@ -65,3 +66,25 @@ def test_parameters() -> None:
     assert (form["type"], form["json_schema"]["strict"]) == ("json_schema", True)
     schema = json.dumps(form["json_schema"]["schema"])
     assert schema.count('"additionalProperties": false') == 2
+
+
+def test_pace() -> None:
+    """Requests are a gap apart, whatever the answers take; without a number nothing waits."""
+    now, slept = [100.0], []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now[0] += seconds
+
+    pace = Pace(30, lambda: now[0], sleep)
+    times = []
+    for work in (0.5, 0.0, 7.0, 0.0):
+        pace.wait()
+        times.append(now[0])
+        now[0] += work
+    assert times == [100.0, 102.0, 104.0, 111.0]
+    free = Pace(None, lambda: now[0], sleep)
+    slept.clear()
+    for _ in range(3):
+        free.wait()
+    assert slept == []

@@ -134,8 +134,12 @@ def test_refusals(server: Misbehaving, monkeypatch: pytest.MonkeyPatch) -> None:
         ask(server)
 
 
-def test_generate(server: Misbehaving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A whole run: asked by schema, judged, written, and the key in no file."""
+def test_generate(
+    server: Misbehaving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    """A whole run: asked by schema, judged, written, and the key in no file and no log."""
+    caplog.set_level("DEBUG")
     monkeypatch.setenv("ANTHROPIC_API_KEY", SECRET)
     server.script = [message(json.dumps(good("python_testing")), output_tokens=700)]
     flags = [
@@ -153,3 +157,5 @@ def test_generate(server: Misbehaving, tmp_path: Path, monkeypatch: pytest.Monke
     assert json.loads((folder / "manifest.json").read_text())["tokens_written"] == 700
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not [path for path in files if SECRET.encode() in path.read_bytes()]
+    assert caplog.text
+    assert SECRET not in caplog.text

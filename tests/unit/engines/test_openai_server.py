@@ -316,6 +316,40 @@ def test_stopping_does_not_wait_for_answers(server: Misbehaving) -> None:
     release.set()
 
 
+def test_an_interrupt_while_a_request_is_sent(
+    server: Misbehaving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C may come when a request is under way and not yet noted; it is dropped all the same."""
+    release, reached = threading.Event(), threading.Event()
+
+    def stuck(handler: Handler) -> None:
+        reached.set()
+        release.wait(60)
+
+    server.script = [stuck]
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        _interrupted(server, monkeypatch, reached)
+    assert time.monotonic() - started < 30
+    release.set()
+
+
+def _interrupted(
+    server: Misbehaving, monkeypatch: pytest.MonkeyPatch, reached: threading.Event
+) -> None:
+    with OpenAIEngine(spec_of(server.url)) as engine:
+        portal = engine._server._portal
+        begin = portal.start_task_soon
+
+        def interrupted(*args: Any) -> None:
+            begin(*args)
+            reached.wait(60)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(portal, "start_task_soon", interrupted)
+        list(engine.generate([Request(PROMPT, (0,))], 1))
+
+
 def test_nothing_owed(server: Misbehaving) -> None:
     """No request, no sample."""
     with OpenAIEngine(spec_of(server.url)) as engine:
@@ -383,6 +417,15 @@ def test_the_key_is_sent_and_never_shown(
     assert SECRET not in str(caught.value)
     assert "***" in str(caught.value)
     assert {one["authorization"] for one in server.headers} == {f"Bearer {SECRET}"}
+
+
+def test_a_key_that_is_no_secret(server: Misbehaving, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reply loses a secret that it repeats, and not every "test" because that is the key."""
+    for key, kept in (("test", True), (SECRET, False)):
+        monkeypatch.setenv("SERVER_KEY", key)
+        server.script = [completion(f"a {key} b")]
+        text = ask(server, api_key_env="SERVER_KEY")[0].completion
+        assert text == (f"a {key} b" if kept else "a *** b")
 
 
 def test_no_key_is_sent_unasked(server: Misbehaving, monkeypatch: pytest.MonkeyPatch) -> None:
