@@ -119,7 +119,7 @@ class ExamVerifier(CodeVerifier):
         memory_limit_mb: MiB of memory.
         one_process: Run tests and program in one process, which makes every verdict weak. When
             absent, only tests that cannot be run apart are.
-        max_workers: Answers judged at one time; one for each core when absent.
+        max_workers: Answers judged at one time; cores and one more when absent.
         sandbox: Sandbox to use, which stays open, or what opens one; the best there is when absent.
 
     Raises:
@@ -231,7 +231,7 @@ class PytestVerifier(ExamVerifier):
         test_file: Tests for prompts that bring none.
         timeout: CPU seconds of the program for all tests together.
         memory_limit_mb: MiB of memory.
-        max_workers: Answers judged at one time; one for each core when absent.
+        max_workers: Answers judged at one time; cores and one more when absent.
         sandbox: Sandbox to use, which stays open, or what opens one; the best there is when absent.
         one_process: Run tests and program in one process, which makes every verdict weak. When
             absent, only tests that cannot be run apart are.
