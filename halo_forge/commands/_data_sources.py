@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from halo_forge.data import public_datasets
 from halo_forge.data.items import Item
 from halo_forge.data.prepare import Work, already_done, prepare, work_of
 from halo_forge.data.templates import TEMPLATES
-from halo_forge.data.training import Renderer, training_record
+from halo_forge.data.training import Renderer, prompt_line, training_record
 from halo_forge.report.grid import Grid
 from halo_forge.utils.text import printable
 
@@ -45,6 +46,9 @@ _PROMPT_FLAGS: dict[str | tuple[str, ...], str] = {
     "--hidden-share": "hidden_share",
     "--seed": "seed",
 }
+_COLUMNS = {"prompt_field", "response_field", "system_prompt"}
+_TOLD = {"training": _COLUMNS | {"template", "model", "thinking"}, "prompts": _COLUMNS | {"seed"}}
+"""Settings by which lines differ, for the manifest."""
 _overwrite = click.option("--overwrite", is_flag=True, help="Replace the file if it is there.")
 _list_all = click.option("--list", "list_all", is_flag=True, help="List the data sets, and stop.")
 
@@ -135,7 +139,7 @@ def prompts_command(
         return
     _run(
         work,
-        lambda: None,
+        lambda: partial(prompt_line, system=settings.system_prompt),
         _options.Display(progress, quiet=quiet, as_json=as_json),
         overwrite=overwrite,
     )
@@ -156,23 +160,19 @@ def _work(kind: Literal["training", "prompts"], settings: SourceConfig) -> Work:
         seed=settings.seed,
         hidden=settings.hidden_share,
     )
-    told = settings.model_dump(
-        include={"system_prompt", "template", "model", "thinking", "seed", "prompt_field",
-                 "response_field"}
-    )  # fmt: skip
-    told["hidden_share"] = selection.view.hidden
+    told = settings.model_dump(include=_TOLD[kind])
+    if kind == "prompts":
+        told["hidden_share"] = selection.view.hidden
     return work_of(selection, kind, Path(settings.output), settings.max_samples, told)
 
 
 def _training_line(settings: SourceConfig) -> Callable[[Item], dict[str, Any]]:
-    render = _renderer(settings)
-
-    def line(item: Item) -> dict[str, Any]:
-        return training_record(
-            item, system=settings.system_prompt, thinking=settings.thinking, render=render
-        )
-
-    return line
+    return partial(
+        training_record,
+        system=settings.system_prompt,
+        thinking=settings.thinking,
+        render=_renderer(settings),
+    )
 
 
 def _renderer(settings: SourceConfig) -> Renderer | None:
@@ -187,7 +187,7 @@ def _renderer(settings: SourceConfig) -> Renderer | None:
 
 def _run(
     work: Work,
-    maker: Callable[[], Callable[[Item], dict[str, Any]] | None],
+    maker: Callable[[], Callable[[Item], dict[str, Any]]],
     display: _options.Display,
     *,
     overwrite: bool,
@@ -199,8 +199,8 @@ def _run(
     if display.as_json:
         echo_json(manifest | {"output": str(work.output), "already_done": done})
         return
-    state = "is there already" if done else "written"
-    click.echo(f"{work.output}: {manifest['lines']} lines {state}, licence {manifest['licence']}")
+    state = "there already" if done else "written"
+    click.echo(f"{work.output}: {manifest['lines']} lines, {state}; licence {manifest['licence']}")
     for reason, count in manifest["left_out"].items():
         click.echo(printable(f"  left out: {count} rows, {reason}"))
 

@@ -1,6 +1,7 @@
 """From a data set to a file: training records or prompts, line by line, with a manifest.
 
-Memory does not grow with the data but for 16 bytes a line, by which repeats are known. A run that
+Memory does not grow with the data but for a digest of 16 bytes a line (two for prompts, which have
+ids), by which repeats are known. A run that
 was killed goes on at its last checkpoint when the same command is given again.
 """
 
@@ -16,7 +17,6 @@ from typing import Any, Literal
 import halo_forge
 from halo_forge.core.errors import UserError
 from halo_forge.core.identity import digest
-from halo_forge.data.formats import prompt_record
 from halo_forge.data.items import Item, Unfit
 from halo_forge.data.public_datasets import Selection, Tally, items
 from halo_forge.store.growing import GrowingFile, file_digest, read_manifest
@@ -112,12 +112,12 @@ def already_done(work: Work, *, overwrite: bool) -> dict[str, Any] | None:
     return manifest
 
 
-def prepare(work: Work, make: Callable[[Item], _Line] | None, observer: Observer) -> dict[str, Any]:
+def prepare(work: Work, make: Callable[[Item], _Line], observer: Observer) -> dict[str, Any]:
     """Write the file and its manifest.
 
     Args:
         work: What is to be made.
-        make: Makes a training record of an item; prompts need none.
+        make: Makes a line of an item; raises `Unfit` for one that gives none.
         observer: Follows the rows.
 
     Returns:
@@ -127,7 +127,6 @@ def prepare(work: Work, make: Callable[[Item], _Line] | None, observer: Observer
         UserError: If no row gives a line, with the reasons; then nothing is left behind.
         StoreFault: If the disk refuses, or the hub fails half-way.
     """
-    make = make or _prompt_line
     with GrowingFile(work.output, work.plan) as file:
         state = _State.of(file)
         with observer.stage("prepare", work.selection.rows, state.tally.rows, "rows") as stage:
@@ -162,7 +161,7 @@ class _State:
         """Return the state at the last checkpoint."""
         known = file.progress
         tally = Tally(known.get("rows", 0), Counter(known.get("unfit", {})), known.get("first", {}))
-        seen = {_key(line) for line in file.lines()}
+        seen = {key for line in file.lines() for key in _keys(line)}
         return cls(tally, known.get("lines", 0), seen)
 
     def progress(self) -> dict[str, Any]:
@@ -197,23 +196,20 @@ def _write_line(
     except Unfit as reason:
         state.tally.refuse(str(reason), item.prompt.id)
         return
-    key = _key(line)
-    if key in state.seen:
+    keys = _keys(line)
+    if not state.seen.isdisjoint(keys):
         state.tally.refuse(_REPEATED, item.prompt.id)
         return
-    state.seen.add(key)
+    state.seen.update(keys)
     state.lines += 1
     file.append(line)
 
 
-def _prompt_line(item: Item) -> _Line:
-    return prompt_record(item.prompt)
-
-
-def _key(line: _Line) -> bytes:
-    """Return what makes a line the same as another: its chat, whatever is said about it."""
+def _keys(line: _Line) -> list[bytes]:
+    """Return what makes a line the same as another: its chat, and the id of a prompt."""
     chat = [line.get(name) for name in ("messages", "text", "prompt", "system")]
-    return bytes.fromhex(digest(chat)[:32])
+    names = [chat, ["id", line["id"]]] if "id" in line else [chat]
+    return [bytes.fromhex(digest(name)[:32]) for name in names]
 
 
 def _manifest(work: Work, state: _State) -> dict[str, Any]:

@@ -1,14 +1,17 @@
-"""From an item to a line of a training file: messages, or the text of a chat template."""
+"""From an item to a line: of a training file, as messages or text, or of a prompts file."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from halo_forge.core.errors import ConfigError
 from halo_forge.core.types import Message
+from halo_forge.data.formats import parse_prompt, prompt_record
 from halo_forge.data.items import Item, Unfit
 
-__all__ = ["Renderer", "Thinking", "training_record"]
+__all__ = ["Renderer", "Thinking", "prompt_line", "training_record"]
 
 Renderer = Callable[[Sequence[Message]], str]
 """Turns a whole chat into the text that a model is trained on."""
@@ -59,6 +62,28 @@ def training_record(
         "difficulty": prompt.difficulty,
     }
     return line | {"metadata": {key: value for key, value in about.items() if value is not None}}
+
+
+def prompt_line(item: Item, system: str | None = None) -> dict[str, Any]:
+    """Return a line of a prompts file, which `load_prompts` can read.
+
+    Args:
+        item: The task.
+        system: System message, unless the task has one of its own.
+
+    Raises:
+        Unfit: If the line could not be read again.
+    """
+    prompt = item.prompt
+    if system is not None and prompt.messages[0].role != "system":
+        chat = (Message("system", system), *prompt.messages)
+        prompt = dataclasses.replace(prompt, messages=chat)
+    line = prompt_record(prompt)
+    try:
+        parse_prompt(line)
+    except ConfigError as error:
+        raise Unfit(error.problems[0]) from error
+    return line
 
 
 def _thought_out(answer: str, thinking: Thinking) -> str:
