@@ -16,11 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import orjson
+import platformdirs
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from halo_forge.core.errors import HaloForgeError, StoreFault, UserError
 from halo_forge.data.rows import SUFFIXES
+from halo_forge.store.atomic import write_text
 from halo_forge.utils.text import did_you_mean
 
 __all__ = ["Origin", "from_hub", "from_path", "matching", "split_patterns"]
@@ -93,27 +96,49 @@ def from_hub(hub_id: str, revision: str | None, choose: _Patterns) -> Origin:
         StoreFault: If the hub cannot be asked and the cache does not hold the files.
     """
     try:
-        from huggingface_hub import HfApi, errors
+        from huggingface_hub import errors
     except ModuleNotFoundError as error:
         raise UserError(
             f"data set {hub_id!r} needs the package {error.name!r}, which is not installed. "
             "Install the extra: pip install 'halo-forge[data]', or name local files: --source."
         ) from error
+    listing: _Listing | None
     try:
-        info = HfApi().dataset_info(hub_id, revision=revision, timeout=_HUB_SECONDS)
+        listing = _Listing.asked(hub_id, revision)
     except errors.HFValidationError as error:
         raise UserError(f"{hub_id!r} is no possible id on the hub: {error}") from error
     except (OSError, errors.HTTPError) as error:  # type: ignore[attr-defined]
-        return _from_cache(hub_id, revision, choose, error)
-    paths = sorted(one.rfilename for one in info.siblings or [])
-    card: Mapping[str, Any] = {}
-    if info.card_data is not None:
-        card = info.card_data.to_dict()  # type: ignore[no-untyped-call]
-    names = matching(paths, choose(paths, card))
-    if not names:
-        return _converted(hub_id, revision, choose, card)
-    commit = info.sha or revision
-    return Origin(hub_id, commit, _licence(card), names, _fetching(hub_id, commit))
+        listing = None if _is_refusal(error) else _recall(hub_id, revision)
+        if listing is None:
+            raise _trouble(hub_id, error) from error
+    else:
+        _remember(listing, revision)
+    found = listing.origin(choose)
+    if found is None and revision is None:
+        found = _converted(hub_id, choose)
+    if found is None:
+        raise UserError(
+            f"data set {hub_id!r} has no files for this split that can be read "
+            f"({', '.join(SUFFIXES)}). Download it, and name its files: --source."
+        )
+    return found
+
+
+def _converted(hub_id: str, choose: _Patterns) -> Origin | None:
+    """Return the Parquet files that the hub makes of data sets in other forms."""
+    from huggingface_hub import errors
+
+    try:
+        return _Listing.asked(hub_id, _CONVERTED).origin(choose)
+    except (OSError, errors.HTTPError):  # type: ignore[attr-defined]
+        return None
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Tell a hub that says no from one that cannot be asked."""
+    from huggingface_hub import errors
+
+    return isinstance(error, errors.RepositoryNotFoundError | errors.RevisionNotFoundError)
 
 
 def matching(
@@ -218,55 +243,62 @@ def _fetching(hub_id: str, revision: str | None) -> Callable[[str], Path]:
         try:
             return Path(hf_hub_download(hub_id, name, repo_type="dataset", revision=revision))
         except (OSError, errors.HTTPError) as error:  # type: ignore[attr-defined]
-            raise _trouble(hub_id, error) from error
+            raise _trouble(hub_id, error, name) from error
 
     return fetch
 
 
-def _from_cache(
-    hub_id: str, revision: str | None, choose: _Patterns, unreachable: Exception
-) -> Origin:
-    """Return the files from the hub's cache, when the hub cannot be asked."""
-    from huggingface_hub import errors, snapshot_download
+@dataclass(frozen=True)
+class _Listing:
+    """What a repository holds at one commit."""
 
-    try:
-        folder = Path(
-            snapshot_download(hub_id, repo_type="dataset", revision=revision, local_files_only=True)
-        )
-    except (OSError, errors.HTTPError) as error:  # type: ignore[attr-defined]
-        raise _trouble(hub_id, unreachable) from error
-    paths = sorted(one.relative_to(folder).as_posix() for one in folder.rglob("*") if one.is_file())
-    card = _front_matter(folder / _CARD)
-    names = matching(paths, choose(paths, card))
-    if not names:
-        raise _trouble(hub_id, unreachable)
-    return Origin(hub_id, folder.name, _licence(card), names, lambda name: folder / name)
+    hub_id: str
+    commit: str | None
+    paths: tuple[str, ...]
+    card: Mapping[str, Any]
 
+    @classmethod
+    def asked(cls, hub_id: str, revision: str | None) -> _Listing:
+        """Return what the hub says; raises what its client raises."""
+        from huggingface_hub import HfApi
 
-def _converted(
-    hub_id: str, revision: str | None, choose: _Patterns, card: Mapping[str, Any]
-) -> Origin:
-    """Return the Parquet files that the hub makes of data sets in other forms."""
-    from huggingface_hub import HfApi, errors
+        info = HfApi().dataset_info(hub_id, revision=revision, timeout=_HUB_SECONDS)
+        card: Mapping[str, Any] = {}
+        if info.card_data is not None:
+            card = info.card_data.to_dict()  # type: ignore[no-untyped-call]
+        paths = sorted(one.rfilename for one in info.siblings or [])
+        return cls(hub_id, info.sha or revision, tuple(paths), card)
 
-    if revision is None:
-        try:
-            info = HfApi().dataset_info(hub_id, revision=_CONVERTED, timeout=_HUB_SECONDS)
-        except (OSError, errors.HTTPError):  # type: ignore[attr-defined]
-            info = None
-        if info is not None:
-            paths = sorted(one.rfilename for one in info.siblings or [])
-            names = matching(paths, choose(paths, {}))
-            if names:
-                fetch = _fetching(hub_id, info.sha)
-                return Origin(hub_id, info.sha, _licence(card), names, fetch)
-    raise UserError(
-        f"data set {hub_id!r} has no files for this split that can be read "
-        f"({', '.join(SUFFIXES)}). Download it, and name its files: --source."
-    )
+    def origin(self, choose: _Patterns) -> Origin | None:
+        """Return the files chosen, if there are any."""
+        names = matching(self.paths, choose(self.paths, self.card))
+        if not names:
+            return None
+        fetch = _fetching(self.hub_id, self.commit)
+        return Origin(self.hub_id, self.commit, _licence(self.card), names, fetch)
 
 
-def _trouble(hub_id: str, error: Exception) -> HaloForgeError:
+def _remembered_at(hub_id: str, revision: str | None) -> Path:
+    """Return where a listing is kept: the hub's own cache does not say what it lacks."""
+    name = f"{hub_id}@{revision or 'main'}".replace("/", "--")
+    return platformdirs.user_cache_path("halo-forge") / "datasets" / f"{name}.json"
+
+
+def _remember(listing: _Listing, revision: str | None) -> None:
+    card = {key: listing.card[key] for key in ("license", "configs") if key in listing.card}
+    record = {"commit": listing.commit, "paths": listing.paths, "card": card}
+    write_text(_remembered_at(listing.hub_id, revision), orjson.dumps(record).decode())
+
+
+def _recall(hub_id: str, revision: str | None) -> _Listing | None:
+    path = _remembered_at(hub_id, revision)
+    if not path.is_file():
+        return None
+    record = orjson.loads(path.read_bytes())
+    return _Listing(hub_id, record["commit"], tuple(record["paths"]), record["card"])
+
+
+def _trouble(hub_id: str, error: Exception, name: str = "") -> HaloForgeError:
     """Say in one line what the hub client's exception means for the user."""
     from huggingface_hub import errors
 
@@ -286,9 +318,12 @@ def _trouble(hub_id: str, error: Exception) -> HaloForgeError:
             f"no room for data set {hub_id!r} in the hub's cache {place}. Free some space, or set "
             "HF_HOME to a folder on another disk."
         )
+    if isinstance(error, errors.RevisionNotFoundError):
+        return UserError(f"data set {hub_id!r} has no such revision on the hub.")
     lines = str(error).strip().splitlines()
+    what = f"{name} of data set" if name else "data set"
     return StoreFault(
-        f"data set {hub_id!r} is not in the hub's cache, and the hub could not be asked: "
+        f"{what} {hub_id!r} is not in the hub's cache, and the hub could not be asked: "
         f"{lines[0].rstrip('.') if lines else type(error).__name__}. Check the network, name a "
         "mirror by HF_ENDPOINT, or name local files: --source."
     )

@@ -30,7 +30,8 @@ def _item(row: Row, view: View) -> Item:
     statement = str(row.get("question_content") or "").strip()
     if name == "livecodebench/" or not statement:
         raise Unfit("'question_id' or 'question_content' is missing")
-    tests = [*_tests(row, "public_test_cases"), *_tests(row, "private_test_cases")]
+    both = [*_tests(row, "public_test_cases"), *_tests(row, "private_test_cases")]
+    tests = list({(test["input"], test["output"]): test for test in both}.values())
     if not tests:
         raise Unfit("has no tests")
     kinds = {str(test.get("testtype")) for test in tests}
