@@ -21,7 +21,7 @@ from halo_forge.core.errors import UserError
 from halo_forge.utils.jsonl import BadLine, read_jsonl
 from halo_forge.utils.text import json_kind
 
-__all__ = ["SUFFIXES", "read_rows"]
+__all__ = ["SUFFIXES", "count_rows", "read_rows"]
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _PARQUET_ROWS = 64
@@ -52,6 +52,18 @@ def read_rows(path: Path) -> _Rows:
         yield from reader(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def count_rows(path: Path) -> int | None:
+    """Return about how many rows a file has, if that is cheap to know; for progress only."""
+    if path.suffix == ".parquet":
+        return _parquet_rows(path)
+    if path.suffix not in {".jsonl", ".ndjson"}:
+        return None
+    with path.open("rb") as raw:
+        if raw.peek(2)[:2] == _GZIP_MAGIC:
+            return None
+        return sum(chunk.count(b"\n") for chunk in iter(lambda: raw.read(1 << 20), b""))
 
 
 def _suffix(path: Path) -> str:
@@ -108,6 +120,20 @@ def _record(path: Path, line: int, header: list[str], cells: list[str]) -> dict[
 
 def _tsv(path: Path) -> _Rows:
     return _csv(path, "\t")
+
+
+def _parquet_rows(path: Path) -> int | None:
+    """Return what the file says; whoever reads it will say what is wrong with it."""
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ModuleNotFoundError:
+        return None
+    try:
+        with parquet.ParquetFile(path) as file:
+            return int(file.metadata.num_rows)
+    except pa.ArrowInvalid:
+        return None
 
 
 def _parquet(path: Path) -> _Rows:
