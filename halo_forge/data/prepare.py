@@ -1,18 +1,21 @@
 """From a data set to a file: training records or prompts, line by line, with a manifest.
 
 Memory does not grow with the data but for a digest of 16 bytes a line (two for prompts, which have
-ids), by which repeats are known. A run that
+ids), by which repeats are known: about 90 bytes a line in Python's set. A run that
 was killed goes on at its last checkpoint when the same command is given again.
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+import orjson
 
 import halo_forge
 from halo_forge.core.errors import UserError
@@ -220,7 +223,7 @@ def _keys(line: _Line) -> list[bytes]:
     """Return what makes a line the same as another: its chat, and the id of a prompt."""
     chat = [line.get(name) for name in ("messages", "text", "prompt", "system")]
     names = [chat, ["id", line["id"]]] if "id" in line else [chat]
-    return [bytes.fromhex(digest(name)[:32]) for name in names]
+    return [hashlib.sha256(orjson.dumps(name)).digest()[:16] for name in names]
 
 
 def _manifest(work: Work, state: _State) -> dict[str, Any]:

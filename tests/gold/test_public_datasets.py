@@ -18,7 +18,8 @@ def _mbpp():
         one.id.rpartition("/")[2]: one.reference.solution
         for one in prompts("mbpp_plus", source=public_file("MbppPlus.jsonl.gz"))
     }
-    for prompt in prompts("mbpp", source=public_file("mbpp_train.jsonl")):
+    choice = {"config": "sanitized", "split": "test", "hidden": 0.3}
+    for prompt in prompts("mbpp", source=public_file("mbpp_sanitized.jsonl"), **choice):
         solution = known.get(prompt.id.rpartition("/")[2])
         # In some tasks MBPP+ has given the function another name.
         if solution is not None and f"def {prompt.reference.entry_point}(" in solution:
