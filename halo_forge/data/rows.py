@@ -15,10 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from halo_forge.core.errors import UserError
-from halo_forge.utils.jsonl import BadLine, read_jsonl
+from halo_forge.utils.jsonl import BadLine, parse_exactly, read_jsonl
 from halo_forge.utils.text import json_kind
 
 __all__ = ["SUFFIXES", "count_rows", "read_rows"]
@@ -76,8 +74,9 @@ def _json(path: Path) -> _Rows:
         raise UserError(f"{path}: too large to be read whole; make it JSONL: jq -c '.[]'")
     data = path.read_bytes()
     try:
-        document = orjson.loads(gzip.decompress(data) if data[:2] == _GZIP_MAGIC else data)
-    except (orjson.JSONDecodeError, EOFError, zlib.error) as error:
+        plain = gzip.decompress(data) if data[:2] == _GZIP_MAGIC else data
+        document = parse_exactly(plain.decode("utf-8-sig"))
+    except (ValueError, EOFError, zlib.error) as error:  # bad JSON and bad UTF-8 are ValueErrors
         yield from _json_lines_after_all(path, error)
         return
     if not isinstance(document, list):
@@ -158,7 +157,7 @@ def _parquet(path: Path) -> _Rows:
 
 
 def _jsonl(path: Path) -> _Rows:
-    return read_jsonl(path, constants=True)
+    return read_jsonl(path, exact=True)
 
 
 _READERS: dict[str, Callable[[Path], _Rows]] = {

@@ -9,6 +9,7 @@ import pytest
 from halo_forge.core.errors import UserError
 from halo_forge.data.rows import count_rows, read_rows
 from halo_forge.utils.jsonl import BadLine
+from tests.needs import public_file
 
 _ROWS = [{"a": "1", "b": 'x, "y"\nz'}, {"a": "2", "b": "ü"}]
 
@@ -111,3 +112,13 @@ def test_missing_file(tmp_path):
     """It is named."""
     with pytest.raises(UserError, match=r"gone\.jsonl: cannot be read"):
         list(read_rows(tmp_path / "gone.jsonl"))
+
+
+@pytest.mark.parametrize("name", ["HumanEvalPlus.jsonl.gz", "MbppPlus.jsonl.gz"])
+def test_published_inputs_are_exact(name):
+    """Inputs of EvalPlus hold numbers beyond 64 bits and infinities, which stay what they are."""
+    path = public_file(name)
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        wanted = [json.loads(line) for line in file]
+    found = [row for _, row in read_rows(path)]
+    assert list(map(repr, found)) == list(map(repr, wanted))
