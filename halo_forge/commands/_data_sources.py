@@ -44,10 +44,14 @@ _TRAINING_FLAGS: dict[str | tuple[str, ...], str] = {
 _PROMPT_FLAGS: dict[str | tuple[str, ...], str] = {
     **_SOURCE_FLAGS,
     "--hidden-share": "hidden_share",
+    "--max-tests": "max_tests",
     "--seed": "seed",
 }
 _COLUMNS = {"prompt_field", "response_field", "system_prompt"}
-_TOLD = {"training": _COLUMNS | {"template", "model", "thinking"}, "prompts": _COLUMNS | {"seed"}}
+_TOLD = {
+    "training": _COLUMNS | {"template", "model", "thinking"},
+    "prompts": _COLUMNS | {"seed", "max_tests"},
+}
 """Settings by which lines differ, for the manifest."""
 _overwrite = click.option("--overwrite", is_flag=True, help="Replace the file if it is there.")
 _list_all = click.option("--list", "list_all", is_flag=True, help="List the data sets, and stop.")
@@ -139,7 +143,7 @@ def prompts_command(
         return
     _run(
         work,
-        lambda: partial(prompt_line, system=settings.system_prompt),
+        lambda: partial(prompt_line, system=settings.system_prompt, max_tests=settings.max_tests),
         _options.Display(progress, quiet=quiet, as_json=as_json),
         overwrite=overwrite,
     )

@@ -48,7 +48,11 @@ def _item(row: Row, view: View) -> Item:
             entry_point="Solution",
         )
         starter = str(row.get("starter_code") or "").strip()
-        task = f"{statement}\n\nComplete this Python class.\n\n{fenced(starter, 'python')}"
+        # Its own grader puts a page of imports before each answer; ours judges what was said.
+        task = (
+            f"{statement}\n\nComplete this Python class. Import what you use, `typing` too."
+            f"\n\n{fenced(starter, 'python')}"
+        )
     elif kinds == {"stdin"}:
         reference = Reference(tests=_cases(shown), hidden_tests=_cases(hidden))
         task = ask_for_program(statement, "python")
