@@ -7,7 +7,7 @@ under the names of a prompts file (``tests``, ``entry_point``, ...), comes along
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from halo_forge.core.errors import ConfigError
 from halo_forge.data.formats import parse_prompt
 from halo_forge.data.items import Item, PublicDataset, Row, Unfit, View
-from halo_forge.utils.text import did_you_mean
+from halo_forge.utils.text import did_you_mean, language_name
 
 __all__ = ["undescribed"]
 
@@ -33,7 +33,6 @@ _ROLES = MappingProxyType({
     "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant",
     "model": "assistant", "system": "system",
 })  # fmt: skip
-_BESIDE = ("language", "hidden_tests", "entry_point", "expected_output", "category", "difficulty")
 _Dict = dict[str, Any]
 
 
@@ -64,11 +63,9 @@ def _item(
     row: Row, _view: View, prompt_field: str | None = None, response_field: str | None = None
 ) -> Item:
     fields, answer = _task(row, prompt_field, response_field)
-    fields |= {key: row[key] for key in _BESIDE if row.get(key) is not None}
-    # In a data set of its own, "input" and "tests" may be anything: only what a prompts file
-    # would hold is taken.
-    if isinstance(row.get("tests"), str | list):
-        fields["tests"] = row["tests"]
+    # In a data set of its own these names may stand for anything ("language": "en"): only what
+    # a prompts file would hold is taken.
+    fields |= {key: row[key] for key, fits in _BESIDE.items() if fits(row.get(key))}
     for key in ("id", "task_id"):
         if isinstance(row.get(key), str | int):
             fields.setdefault("id", row[key])
@@ -100,6 +97,26 @@ def _with_input(row: Row, name: str) -> str:
     extra = row.get("input") if name == "instruction" else None
     text = str(row[name])
     return f"{text}\n\n{extra}" if isinstance(extra, str) and extra.strip() else text
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _are_tests(value: Any) -> bool:
+    return _is_text(value) or (isinstance(value, list) and bool(value))
+
+
+_BESIDE: Mapping[str, Callable[[Any], bool]] = MappingProxyType({
+    "language": lambda value: _is_text(value) and language_name(value) is not None,
+    "tests": _are_tests,
+    "hidden_tests": _are_tests,
+    "entry_point": _is_text,
+    "expected_output": _is_text,
+    "category": _is_text,
+    "difficulty": lambda value: type(value) is int and value in range(1, 6),
+})  # fmt: skip
+"""What a row may say beside, and what it must look like to be meant."""
 
 
 def _field(row: Row, name: str) -> str:

@@ -222,6 +222,20 @@ def test_rows_nobody_described(tmp_path, row, question, answer):
     assert item.prompt.reference.entry_point == row.get("entry_point")
 
 
+def test_what_a_row_says_beside(tmp_path):
+    """Names of a prompts file are taken where they mean that, and left where they cannot."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text("{}\n")
+    selection = select(str(path))
+    row = {"prompt": "Q", "language": "py", "difficulty": 2, "tests": "assert f()", "id": 7}
+    prompt = selection.dataset.convert(row, selection.view).prompt
+    assert (prompt.id, prompt.language, prompt.difficulty) == ("7", "python", 2)
+    assert prompt.reference.test_code == "assert f()"
+    row = {"prompt": "Q", "language": "en", "difficulty": "easy", "tests": None, "category": 3}
+    prompt = selection.dataset.convert(row, selection.view).prompt
+    assert (prompt.language, prompt.difficulty, prompt.category) == (None, None, None)
+
+
 def test_fields_by_name(tmp_path):
     """Columns can be named; one that is not there is the reason, with the nearest."""
     path = tmp_path / "rows.jsonl"
