@@ -163,7 +163,7 @@ class VerifierSettings(Section):
     """Give 0.3 to a program that compiles with warnings."""
 
     max_workers: PositiveInt | None = None
-    """Answers judged at once; one per core when absent."""
+    """Answers judged at once; cores and one more when absent."""
 
     command: str | None = None
     """Command of the `subprocess` verifier; `{file}` stands for the program's file."""

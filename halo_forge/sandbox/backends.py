@@ -11,7 +11,7 @@ from halo_forge.sandbox.base import Sandbox
 from halo_forge.sandbox.client import BrokerSandbox
 from halo_forge.sandbox.policy import GUARANTEES, Guarantee, Level
 from halo_forge.sandbox.proof import prove
-from halo_forge.utils.kernel_facts import available_cores
+from halo_forge.utils.kernel_facts import workers_for_all_cores
 
 __all__ = ["CONFINED", "UNSAFE", "Finding", "open_backend", "open_sandbox", "probe"]
 
@@ -56,7 +56,7 @@ def open_backend(
     """
     if backend != UNSAFE and sys.platform != "linux":
         raise SandboxFault(f"the backend {backend!r} needs Linux, and this is {sys.platform}")
-    count = workers if workers is not None else available_cores()
+    count = workers if workers is not None else workers_for_all_cores()
     sandbox = BrokerSandbox(backend, workers=max(1, count), background=background)
     try:
         sandbox.prove(prove(sandbox))
@@ -76,7 +76,7 @@ def open_sandbox(
     """Open the best sandbox that works here.
 
     Args:
-        workers: How many jobs may run at one time; one per core when ``None``.
+        workers: How many jobs may run at one time; cores and one more when ``None``.
         unsafe: Accept running without any confinement if nothing better works.
         require: Names of guarantees that must be enforced.
         background: Run programs at a low priority.

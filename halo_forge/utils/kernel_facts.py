@@ -10,7 +10,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["ROOT", "available_cores", "control_groups", "kernel_text", "memory_limits"]
+__all__ = [
+    "ROOT",
+    "available_cores",
+    "control_groups",
+    "kernel_text",
+    "memory_limits",
+    "workers_for_all_cores",
+]
 
 ROOT = Path("/")
 """Where ``proc`` and ``sys`` lie; tests put a recorded tree in its place."""
@@ -30,6 +37,15 @@ def available_cores(root: Path = ROOT) -> int:
         if quota.isdigit() and period.isdigit():
             cores = min(cores, math.ceil(int(quota) / int(period)))
     return max(1, cores)
+
+
+def workers_for_all_cores(root: Path = ROOT) -> int:
+    """Return how many programs to have under way at one time: one more than there are cores.
+
+    While a program starts or its output is compared, its worker and whoever asked for the verdict
+    wait for each other; the one more has that core meanwhile (`bench/verify.py`).
+    """
+    return available_cores(root) + 1
 
 
 def control_groups(root: Path, controller: str) -> Iterator[Path]:

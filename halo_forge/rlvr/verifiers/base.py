@@ -13,7 +13,7 @@ from halo_forge.core.identity import content_id
 from halo_forge.core.types import Message, Prompt, Sample, VerifyResult
 from halo_forge.rlvr.verifiers.batch import FaultRecord, verify_each
 from halo_forge.rlvr.verifiers.extract import extract_code
-from halo_forge.utils.kernel_facts import available_cores
+from halo_forge.utils.kernel_facts import workers_for_all_cores
 
 __all__ = ["RewardLevel", "Verifier"]
 
@@ -37,7 +37,7 @@ class Verifier(ABC):
     from several threads at once.
 
     Args:
-        max_workers: Answers judged at one time; one for each core when absent.
+        max_workers: Answers judged at one time; cores and one more when absent.
 
     Raises:
         ValueError: If ``max_workers`` is less than 1.
@@ -48,7 +48,7 @@ class Verifier(ABC):
     def __init__(self, max_workers: int | None = None) -> None:
         if max_workers is not None and max_workers < 1:
             raise ValueError(f"max_workers must be at least 1, got {max_workers}")
-        self.max_workers = max_workers or available_cores()
+        self.max_workers = max_workers or workers_for_all_cores()
 
     @abstractmethod
     def verify(self, code: str) -> VerifyResult:

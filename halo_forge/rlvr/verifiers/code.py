@@ -121,7 +121,7 @@ class CodeVerifier(Verifier):
         budget: Limits of builds and runs.
         flags: Compiler flags instead of the toolchain's own.
         strict: Build with warnings on.
-        max_workers: Answers judged at one time; one for each core when absent.
+        max_workers: Answers judged at one time; cores and one more when absent.
         sandbox: Sandbox to use, which stays open, or what opens one; the best there is when absent.
 
     Attributes:

@@ -57,7 +57,7 @@ class CompileVerifier(CodeVerifier):
     Args:
         flags: Compiler flags instead of the toolchain's own.
         timeout: CPU seconds of the compilation.
-        max_workers: Answers judged at one time; one for each core when absent.
+        max_workers: Answers judged at one time; cores and one more when absent.
         run_after_compile: Run what was compiled; implied by ``expected_output``.
         run_timeout: CPU seconds of one run.
         expected_output: What a program prints, for prompts that do not say so themselves.

@@ -44,7 +44,7 @@ class SubprocessVerifier(Verifier):
         language: Of the program that is looked for in the answer; any when absent.
         shell: Give the whole text to ``sh``, with its pipes and variables.
         memory_limit_mb: MiB of memory of the command.
-        max_workers: Answers judged at one time; one for each core when absent.
+        max_workers: Answers judged at one time; cores and one more when absent.
         sandbox: Sandbox to use, which stays open, or what opens one; the best there is when absent.
 
     Raises:

@@ -41,7 +41,7 @@ class ExecutionVerifier(CodeVerifier):
         timeout: CPU seconds of the compilation.
         run_timeout: CPU seconds of one test that has no limit of its own.
         memory_limit_mb: MiB of memory of a run.
-        max_workers: Answers judged at one time; one for each core when absent.
+        max_workers: Answers judged at one time; cores and one more when absent.
         score_hidden: Also run the prompt's hidden tests and report them in the metadata; they
             never touch the reward.
         sandbox: Sandbox to use, which stays open, or what opens one; the best there is when absent.

@@ -7,10 +7,12 @@ __all__ = [
     "BUILD_GO",
     "DOTNET_VERSION",
     "GRAMMAR_VERSION",
+    "INSTANTIATE_EARLY",
     "LIST_GO_PACKAGES",
     "PARSE_BY_GRAMMAR",
     "PARSE_POWERSHELL",
     "PARSE_PYTHON",
+    "PRECOMPILE_GXX",
     "RUN_BY_WINE",
 ]
 
@@ -173,4 +175,38 @@ ln -s / "$WINEPREFIX/dosdevices/z:"
 ln -s "$windows"/* "$system"
 echo disable >"$WINEPREFIX/.update-timestamp"
 exec "$0" program.exe 2>/dev/null
+"""
+
+# What GCC's own headers would declare, so that they need not be installed: the interface of
+# plug-ins has been this since GCC 4.8, and what is here may change nothing but how long a build
+# takes. The symbols are of gcc/c-family/c-pragma.h and gcc/cp/cp-tree.h, the number of the event
+# of gcc/plugin.def.
+INSTANTIATE_EARLY = """\
+struct plugin_name_args { char *base_name; };
+class cpp_reader;
+extern "C" void register_callback(const char *, int, void (*)(void *, void *), void *);
+void c_register_pragma(const char *, const char *, void (*)(cpp_reader *));
+void instantiate_pending_templates(int);
+static void instantiate(cpp_reader *) { instantiate_pending_templates(0); }
+static void at_pragmas(void *, void *) {
+  c_register_pragma("halo_forge", "instantiate", instantiate);
+}
+extern "C" {
+int plugin_is_GPL_compatible;
+int plugin_init(plugin_name_args *info, void *) {
+  const int pragmas = 15;
+  register_callback(info->base_name, pragmas, at_pragmas, nullptr);
+  return 0;
+}
+}
+"""
+
+# $0 is the driver, $1 the text of the plug-in, the rest flags. Whatever goes wrong with the
+# plug-in, a header without it is as right.
+PRECOMPILE_GXX = """\
+printf '%s' "$1" >early.cc
+shift
+{ cat preamble.h; echo '#pragma halo_forge instantiate'; } >early.h
+"$0" -shared -fPIC early.cc -o early.so && "$0" -fplugin=./early.so "$@" \\
+    -x c++-header early.h -o preamble.h.gch || "$0" "$@" -x c++-header preamble.h -o preamble.h.gch
 """

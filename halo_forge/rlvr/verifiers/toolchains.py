@@ -85,7 +85,9 @@ _GXX = Toolchain(
     language=LANGUAGES["cpp"],
     driver="g++",
     build=(DRIVER, *_GXX_GUARDS, "main.cpp", "-o", "program"),
-    precompile=(DRIVER, *_GXX_GUARDS, "-x", "c++-header", "preamble.h", "-o", "preamble.h.gch"),
+    precompile=(
+        "sh", "-c", scripts.PRECOMPILE_GXX, DRIVER, scripts.INSTANTIATE_EARLY, *_GXX_GUARDS,
+    ),
     flags=("-std=c++17", *_QUIET),
     strict=("-std=c++17", *_STRICT),
     linkers=(("mold", "-fuse-ld=mold"), ("ld.lld", "-fuse-ld=lld")),

@@ -12,6 +12,7 @@ import pytest
 from halo_forge.core.types import VerifyResult
 from halo_forge.rlvr.verifiers import GCCVerifier, workbench
 from halo_forge.rlvr.verifiers.preamble import Preambles, exact_preamble, precompiled
+from halo_forge.rlvr.verifiers.scripts import INSTANTIATE_EARLY
 from halo_forge.rlvr.verifiers.toolchains import TOOLCHAINS
 from halo_forge.sandbox import Job, Step
 
@@ -133,6 +134,10 @@ PROGRAMS = {
     "not ascii": _TWO + "int main() { const char* s = \"é\"; std::printf(\"%d\", int((s[0] ? 3 : 4))); }\n",
     "unused parameter": _TWO + "int f(int x) { return 3; } int main() { std::printf(\"%d\", int(f(1))); }\n",
     "sign compare": _TWO + "int main() { std::vector<int> v(3); int n = 0; for (int i = 0; i < v.size(); ++i) ++n; std::printf(\"%d\", int(n)); }\n",
+    "specialises": "#include <iostream>\n#include <vector>\nnamespace std { template <> struct hash<int*> { int operator()(int*) const { return 3; } }; template <> void swap(int&, int&) noexcept {} }\nint main() { std::cout << std::hash<int*>{}(nullptr); }\n",
+    "instantiates": "#include <iostream>\n#include <vector>\ntemplate class std::vector<int>;\nint main() { std::cout << std::stoi(\"3\") + std::to_string(7).size() - 1; }\n",
+    "specialises too late": "#include <iostream>\n#include <vector>\ntemplate <> std::string std::operator+(const std::string&, const char*) { return {}; }\nint main() { std::cout << 3; }\n",
+    "hides a name that templates use": "#include <iostream>\n#include <vector>\nnamespace std { int strtol(...) { return 3; } int vsnprintf(int) { return 3; } }\nint main() { std::cout << std::stol(\"3\"); }\n",
     "c": "#include <stdio.h>\nint main(void) { puts(\"3\"); return 0; }\n",
 }  # fmt: skip
 
@@ -179,6 +184,25 @@ def test_the_header_is_really_used(sandbox) -> None:
             assert said.ok
             assert re.search(rb"^! /kept/\w+/preamble.h.gch$", said.stderr, re.MULTILINE)
             assert b"invalid" not in said.stderr
+
+
+@pytest.mark.toolchain("g++")
+@pytest.mark.parametrize("plugin", [True, False])
+def test_what_headers_instantiate_is_in_the_header(sandbox, plugin) -> None:
+    """A program's build instantiates no template of the header's; without the plug-in it does."""
+    if sandbox.backend != "namespaces":
+        pytest.skip(f"the backend {sandbox.backend} keeps nothing for builds")
+    tool, flags = TOOLCHAINS["g++"], ("-O1",)
+    broken = ("#error" if part == INSTANTIATE_EARLY else part for part in tool.precompile)
+    tool = tool if plugin else replace(tool, precompile=tuple(broken))
+    kept = precompiled(("iostream",), tool, "/usr/bin/g++", f"plug-in: {plugin}", flags)
+    # -Q names each function when GCC has read it, templates "[with" their arguments
+    build = Step((*tool.build_argv("/usr/bin/g++", flags), "-Q", "-H"), limits=kept.build.limits)
+    source = b"#include <iostream>\nint main() { std::cout << 3; }\n"
+    said = sandbox.run(Job({"main.cpp": source}, build, kept=kept)).build
+    assert said.ok
+    assert re.search(rb"^! /kept/\w+/preamble.h.gch$", said.stderr, re.MULTILINE)
+    assert (b"[with" in said.stderr) is not plugin
 
 
 @pytest.mark.toolchain("g++")
