@@ -6,7 +6,7 @@ import json
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from halo_forge.config.generate import TopicConfig
@@ -37,6 +37,7 @@ def read(text: str, reason: str = "stop", topic: TopicConfig = CASES) -> Item | 
         return error.reason if error.detail else "a reason without a detail"
 
 
+@settings(deadline=None)
 @given(st.text(), st.sampled_from(["stop", "length"]), st.sampled_from([CASES, CODE]))
 def test_any_text(text: str, reason: str, topic: TopicConfig) -> None:
     """Nothing else is raised."""
@@ -51,12 +52,14 @@ values = st.recursive(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(values, st.sampled_from([CASES, CODE]))
 def test_any_json(value: object, topic: TopicConfig) -> None:
     """Nothing else is raised, whatever stands where."""
     read(json.dumps(value), topic=topic)
 
 
+@settings(deadline=None)
 @given(items, st.sampled_from(["{}", "\n{}\n", "[{}]", "```json\n{}\n```", "```\n{}\n```\n",
                                "Sure! Here it is:\n\n```json\n{}\n```\nGood luck.", "Task: {} Bye.",
                                "<think>a {{ b</think>{}"]), st.booleans())  # fmt: skip
@@ -70,6 +73,7 @@ def test_what_surrounds_json_does_not_matter(item: dict, frame: str, ascii_only:
     assert read(wrapped) == plain
 
 
+@settings(deadline=None)
 @given(items, st.data())
 def test_a_part_is_no_item(item: dict, data: st.DataObject) -> None:
     """Wherever an answer is cut, nothing is made up for what is missing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from halo_forge.config.generate import BudgetSettings
@@ -11,6 +11,7 @@ from halo_forge.data.llm.budget import Budget, Spent
 steps = st.lists(st.tuples(st.booleans(), st.integers(0, 50), st.floats(0, 1)), max_size=60)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 400) | st.none(), st.integers(0, 20) | st.none(), st.integers(0, 300), steps)
 def test_budget(tokens: int | None, requests: int | None, before: int, plan: list) -> None:
     """Spent and under way together stay within, unless earlier attempts spent more already."""
