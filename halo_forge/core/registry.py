@@ -13,7 +13,7 @@ from halo_forge.core.errors import UserError
 
 __all__ = ["GROUPS", "load", "names"]
 
-GROUPS = ("datasets", "verifiers", "engines", "trackers")
+GROUPS = ("verifiers", "engines", "trackers", "datasets")
 
 
 def _points(group: str) -> dict[str, EntryPoint]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import itertools
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -148,7 +149,10 @@ def _parquet(path: Path) -> _Rows:
     try:
         # A memory map would let a file that shrinks meanwhile kill the process.
         with parquet.ParquetFile(path, memory_map=False) as file:
-            for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
+            # One group at a time: read as a whole, groups stay in memory that were done with.
+            groups = ([group] for group in range(file.num_row_groups))
+            batches = (file.iter_batches(_PARQUET_ROWS, row_groups=group) for group in groups)
+            for batch in itertools.chain.from_iterable(batches):
                 for row in batch.to_pylist():
                     number += 1
                     yield number, row

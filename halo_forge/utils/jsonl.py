@@ -8,7 +8,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ __all__ = ["BadLine", "parse_exactly", "read_jsonl"]
 
 _BOM = b"\xef\xbb\xbf"
 _GZIP_MAGIC = b"\x1f\x8b"
-_LONG_NUMBER = re.compile(r"\d{19}")
+_HUGE = 2.0**63
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -100,12 +99,14 @@ def parse_exactly(text: str) -> Any:
     Raises:
         json.JSONDecodeError: If it is no JSON, even so.
     """
-    if not _LONG_NUMBER.search(text):
-        try:
-            return orjson.loads(text)
-        except orjson.JSONDecodeError:
-            if "NaN" not in text and "Infinity" not in text:
-                raise
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        if not ("NaN" in text or "Infinity" in text or "infinity" in error.msg):
+            raise
+    else:
+        if not _holds_huge(value):
+            return value
     try:
         return json.loads(text)
     except RecursionError:
@@ -114,3 +115,18 @@ def parse_exactly(text: str) -> Any:
         raise
     except ValueError as error:  # a number of thousands of digits
         raise json.JSONDecodeError(str(error).partition(";")[0], text[:1], 0) from None
+
+
+def _holds_huge(value: Any) -> bool:
+    """Tell whether there is a float in a document that may have been a whole number."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, float):
+            if abs(one) >= _HUGE:
+                return True
+        elif isinstance(one, list):
+            waiting.extend(one)
+        elif isinstance(one, dict):
+            waiting.extend(one.values())
+    return False

@@ -102,7 +102,7 @@ def test_streams(path):
     assert next(read_jsonl(path)) == (1, {"a": 1})
 
 
-@pytest.mark.parametrize("number", [2**63, -(10**40), 10**18, 12345678901234567890])
+@pytest.mark.parametrize("number", [2**63, -(10**40), 10**18, 10**400, 12345678901234567890])
 def test_large_numbers_stay_whole(tmp_path, number):
     """Read exactly, a number is what was written; orjson alone makes a float of it."""
     path = tmp_path / "rows.jsonl"
