@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import track
 
+from halo_forge.commands._data_generate import command as generate_command
 from halo_forge.commands._data_sources import prepare_command, prompts_command
 from halo_forge.commands._options import json_output, quiet, verbose
 from halo_forge.commands._output import echo_grid, echo_json
@@ -34,6 +35,7 @@ def command() -> None:
 
 command.add_command(prepare_command)
 command.add_command(prompts_command)
+command.add_command(generate_command)
 
 
 @command.command("validate")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from halo_forge.core.errors import HaloForgeError, ModelFault, UserError
 from halo_forge.utils.text import did_you_mean, printable
 
 if TYPE_CHECKING:
-    from openai import APIError, APIStatusError
-
     from halo_forge.config.server import ServerSettings
 
 __all__ = ["GOES_ON", "explain", "shortened", "unknown_model"]
@@ -25,35 +23,43 @@ _WORTH_A_RETRY = (408, 409, 429)  # as the openai package sees it, and everythin
 _SERVERS_OWN = 500
 
 
-def explain(error: APIError, server: ServerSettings, model: str, key: str) -> HaloForgeError:
-    """Return what the user is told about an error of the ``openai`` package.
+def explain(
+    error: Any,
+    package: Any,
+    server: ServerSettings,
+    model: str,
+    key: str,
+    *,
+    endpoint: str = "/chat/completions",
+) -> HaloForgeError:
+    """Return what the user is told about an error of the package that asks the server.
 
     What waiting may mend (no connection, 408, 409, 429, 5xx) has been tried ``server.retries``
     times by then and is a fault; what only the user can mend is a `UserError`.
 
     Args:
         error: As the package raised it.
+        package: ``openai``, or another whose errors have the same names.
         server: Settings of the server.
         model: Name of the model that was asked for.
         key: The secret that must not appear in the message.
+        endpoint: What was asked, behind the address.
     """
-    from openai import APIConnectionError, APIStatusError, APITimeoutError
-
     url = server.base_url
-    if isinstance(error, APITimeoutError):
+    if isinstance(error, package.APITimeoutError):
         return ModelFault(
             f"{url}: no answer within {server.timeout:g} s, {_times(server)}. Raise "
             "generation.server.timeout, or lower generation.server.concurrency or "
             f"generation.max_new_tokens. {GOES_ON}"
         )
-    if isinstance(error, APIConnectionError):
+    if isinstance(error, package.APIConnectionError):
         reason = shortened(str(error.__cause__ or error), key)
         return ModelFault(
             f"{url}: cannot be reached or broke off ({reason}), {_times(server)}. Check that the "
             f"server runs and that generation.server.base_url is right. {GOES_ON}"
         )
-    if isinstance(error, APIStatusError):
-        return _refused(error, server, model, key)
+    if isinstance(error, package.APIStatusError):
+        return _refused(error, server, model, key, endpoint)
     return ModelFault(f"{url}: {shortened(str(error), key)}. {GOES_ON}")
 
 
@@ -73,7 +79,9 @@ def shortened(text: str, key: str) -> str:
     return printable(clean if len(clean) <= _SHOWN else clean[:_SHOWN] + "...").rstrip(".")
 
 
-def _refused(error: APIStatusError, server: ServerSettings, model: str, key: str) -> HaloForgeError:
+def _refused(
+    error: Any, server: ServerSettings, model: str, key: str, endpoint: str
+) -> HaloForgeError:
     status, url = error.status_code, server.base_url
     said = shortened(error.response.text or error.message, key)
     if status in _NEEDS_A_KEY:
@@ -85,7 +93,7 @@ def _refused(error: APIStatusError, server: ServerSettings, model: str, key: str
         return UserError(f"{url} refuses ({status}) {sent}. It says: {said}")
     if status == _NOT_FOUND:
         return UserError(
-            f"{url}/chat/completions is not there (404), or there is no model {model!r}. Most "
+            f"{url}{endpoint} is not there (404), or there is no model {model!r}. Most "
             f"addresses end in /v1. The server says: {said}"
         )
     if status in _WORTH_A_RETRY or status >= _SERVERS_OWN:

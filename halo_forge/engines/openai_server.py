@@ -12,37 +12,25 @@ it means for the samples:
   sample that is on disk is never asked for again.
 - ``content_filter`` counts as cut (``length``): the model did not end by itself.
 
-Waiting, Retry-After and new attempts are the ``openai`` package's; an answer that cannot be read,
-which the package takes for a success, is asked for again here.
+How the server is asked, and what is done when it does not answer, is `chat_server`'s.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
-import orjson
-
 from halo_forge.config.fields import default_of
 from halo_forge.config.sections import GenerationSettings
-from halo_forge.core.errors import HaloForgeError, ModelFault, UserError
-from halo_forge.core.types import FinishReason, Prompt, Sample
+from halo_forge.core.errors import UserError
+from halo_forge.core.types import Prompt, Sample
 from halo_forge.engines.base import EngineSpec, Request, request_seed
-from halo_forge.engines.openai_errors import GOES_ON, explain, shortened, unknown_model
+from halo_forge.engines.chat_server import ChatServer, Question, Reply
 
 __all__ = ["OpenAIEngine"]
 
 _SEED_BITS = 0x7FFF_FFFF
-_NO_KEY = "none"  # the package insists on one
-_REASONS: dict[str, FinishReason] = {
-    "stop": "stop",
-    "length": "length",
-    "content_filter": "length",
-}
 
 _LONG_AGO = 1 << 16
 """Tokens back to which llama.cpp looks for repetitions; it keeps room for so many."""
@@ -69,33 +57,13 @@ class OpenAIEngine:
                 "generation.engine = transformers."
             )
         self._spec = spec
-        self._server = spec.generation.server
-        assert self._server.base_url is not None  # the settings see to it: see `GenerationSettings`
-        if not self._server.extensions:
+        if not spec.generation.server.extensions:
             _refuse_unsent(spec.generation)
-        self._key = _read_key(self._server.api_key_env)
-        self._package = _package()
-        self._open = ExitStack()
-        self._portal: Any = None
-        self._client: Any = None
+        self._server = ChatServer(spec.generation.server, spec.policy)
 
     def __enter__(self) -> Self:
         """Ask the server whether it has the model."""
-        from anyio.from_thread import start_blocking_portal
-
-        client = self._package.AsyncOpenAI(
-            base_url=self._server.base_url,
-            api_key=self._key or _NO_KEY,
-            timeout=self._server.timeout,
-            max_retries=self._server.retries,
-        )
-        with ExitStack() as stack:
-            # An event loop on a thread of its own: requests go on while the caller judges, and
-            # can be dropped at once when it has to stop.
-            self._portal = stack.enter_context(start_blocking_portal())
-            self._client = stack.enter_context(self._portal.wrap_async_context_manager(client))
-            self._portal.call(self._check_model)
-            self._open = stack.pop_all()
+        self._server.__enter__()
         return self
 
     def __exit__(
@@ -105,7 +73,7 @@ class OpenAIEngine:
         trace: TracebackType | None,
     ) -> None:
         """Close the connections."""
-        self._open.close()
+        self._server.__exit__(kind, error, trace)
 
     def generate(self, requests: Iterable[Request], seed: int) -> Iterator[Sample]:
         """Yield a sample for every owed index, as answers arrive.
@@ -116,129 +84,45 @@ class OpenAIEngine:
             UserError: If the server refuses a request for a reason that stays.
             ModelFault: If it does not answer, or not with an answer, after all attempts.
         """
-        owed = ((request.prompt, index) for request in requests for index in request.indices)
-        running: set[Future[Sample]] = set()
-        broken: HaloForgeError | None = None
-        try:
-            while True:
-                while broken is None and len(running) < self._server.concurrency:
-                    wanted = next(owed, None)
-                    if wanted is None:
-                        break
-                    running.add(self._portal.start_task_soon(self._ask, *wanted, seed))
-                if not running:
-                    break
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    try:
-                        sample = future.result()
-                    except HaloForgeError as error:
-                        broken = broken or error
-                    else:
-                        yield sample
-        finally:
-            for future in running:
-                future.cancel()
-        if broken is not None:
-            raise broken
-
-    async def _check_model(self) -> None:
-        """Find out whether the server is one, and has the model.
-
-        A server that does not list its models is taken at its word when it answers.
-        """
-        try:
-            answer = await self._client.models.with_raw_response.list()
-        except self._package.NotFoundError:
-            return
-        except self._package.APIError as error:
-            raise self._explained(error) from error
-        url, model = self._server.base_url, self._spec.policy
-        try:
-            known = [str(row["id"]) for row in orjson.loads(answer.content)["data"]]
-        except (ValueError, TypeError, KeyError) as error:
-            raise UserError(
-                f"{url}/models does not answer like an OpenAI-compatible server, but: "
-                f"{self._shortened(answer.text)}. Check generation.server.base_url; most "
-                "addresses end in /v1."
-            ) from error
-        if model not in known:
-            raise unknown_model(url, model, known)
-
-    async def _ask(self, prompt: Prompt, index: int, seed: int) -> Sample:
-        """Return one sample; an answer that cannot be read is asked for again."""
-        request = self._request(prompt, index, seed)
-        create = self._client.chat.completions.with_raw_response.create
-        problem = ""
-        for _ in range(1 + self._server.retries):
-            try:
-                answer = await create(**request)
-            except self._package.APIError as error:
-                raise self._explained(error) from error
-            try:
-                return self._sample(prompt, index, answer.content)
-            except _UnreadableError as error:
-                problem = str(error)
-        raise ModelFault(
-            f"{self._server.base_url}: the answer to prompt {prompt.id} could not be read in "
-            f"{1 + self._server.retries} attempts; the last: {problem}. {GOES_ON}"
+        questions = (
+            Question(
+                (request.prompt, index),
+                f"prompt {request.prompt.id}",
+                self._parameters(request.prompt, index, seed),
+            )
+            for request in requests
+            for index in request.indices
         )
+        for (prompt, index), reply in self._server.replies(questions):
+            yield self._sample(prompt, index, reply)
 
-    def _request(self, prompt: Prompt, index: int, seed: int) -> dict[str, Any]:
+    def _parameters(self, prompt: Prompt, index: int, seed: int) -> dict[str, Any]:
         """Return the parameters of one request."""
         generation = self._spec.generation
-        request: dict[str, Any] = {
-            "model": self._spec.policy,
+        server = generation.server
+        parameters: dict[str, Any] = {
             "messages": [{"role": m.role, "content": m.content} for m in prompt.messages],
             "temperature": generation.temperature,
             "top_p": generation.top_p,
-            self._server.token_limit: generation.max_new_tokens,
+            server.token_limit: generation.max_new_tokens,
         }
         if generation.stop:
-            request["stop"] = list(generation.stop)
-        if self._server.extensions:
-            request["extra_body"] = _extensions(generation)
-        if self._server.send_seed:
-            request["seed"] = request_seed(seed, prompt, index) & _SEED_BITS
-        return request
+            parameters["stop"] = list(generation.stop)
+        if server.extensions:
+            parameters["extra_body"] = _extensions(generation)
+        if server.send_seed:
+            parameters["seed"] = request_seed(seed, prompt, index) & _SEED_BITS
+        return parameters
 
-    def _sample(self, prompt: Prompt, index: int, content: bytes) -> Sample:
-        """Read a server's answer. A model that said nothing gave an answer, a server did not.
-
-        Raises:
-            _UnreadableError: If it is cut, not JSON, or lacks text or finish reason.
-        """
-        try:
-            answer = orjson.loads(content)
-            choice = answer["choices"][0]
-            text, reason = choice["message"].get("content"), choice["finish_reason"]
-            usage = answer.get("usage") or {}
-            count = usage.get("completion_tokens", 0)
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-            said = self._shortened(content.decode(errors="replace"))
-            raise _UnreadableError(f"not a completion but {said or 'nothing'}") from error
-        if reason not in _REASONS:
-            raise _UnreadableError(f"finish_reason {reason!r}")
-        if not isinstance(text, str | None) or not isinstance(count, int):
-            raise _UnreadableError(f"content {text!r}, completion_tokens {count!r}"[:200])
+    def _sample(self, prompt: Prompt, index: int, reply: Reply) -> Sample:
         return Sample(
             prompt=prompt,
             index=index,
-            completion=text or "",
-            finish_reason=_REASONS[reason],
+            completion=reply.text,
+            finish_reason=reply.finish_reason,
             policy=self._spec.label,
-            token_count=count,
+            token_count=reply.completion_tokens or 0,
         )
-
-    def _explained(self, error: Any) -> HaloForgeError:
-        return explain(error, self._server, self._spec.policy, self._key)
-
-    def _shortened(self, text: str) -> str:
-        return shortened(text, self._key)
-
-
-class _UnreadableError(Exception):
-    """An answer that is none."""
 
 
 def _extensions(generation: GenerationSettings) -> dict[str, Any]:
@@ -269,36 +153,3 @@ def _refuse_unsent(generation: GenerationSettings) -> None:
                 f"generation.{name} is not OpenAI's, and generation.server.extensions is off: "
                 "drop one of the two"
             )
-
-
-def _package() -> Any:
-    """Import the package that speaks the protocol.
-
-    Raises:
-        UserError: If it is not installed.
-    """
-    try:
-        import openai
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"engine 'openai' needs the package {error.name!r}, which is not installed. "
-            "Install the extra: pip install 'halo-forge[openai]'."
-        ) from error
-    return openai
-
-
-def _read_key(variable: str | None) -> str:
-    """Return the secret out of the environment variable that the settings name.
-
-    Raises:
-        UserError: If the variable is not set.
-    """
-    if variable is None:
-        return ""
-    key = os.environ.get(variable, "").strip()
-    if not key:
-        raise UserError(
-            f"generation.server.api_key_env: the environment variable {variable} is not set. "
-            f"Put the server's key there: export {variable}=..."
-        )
-    return key

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import subprocess
@@ -14,13 +13,12 @@ import pytest
 
 from halo_forge.config.sections import GenerationSettings, HardwareSettings
 from halo_forge.config.server import ServerSettings
-from halo_forge.core.errors import HaloForgeError, ModelFault, UserError
+from halo_forge.core.errors import ModelFault, UserError
 from halo_forge.core.types import Message, Prompt, Sample
 from halo_forge.engines.base import EngineSpec, Request
 from halo_forge.engines.openai_server import OpenAIEngine
-from halo_forge.models.builtin import fetch_gguf
 from halo_forge.store.records import read_records
-from tests.needs import lacking
+from tests.llama_server import start_llama
 
 pytestmark = [pytest.mark.timeout(900)]
 
@@ -30,29 +28,14 @@ Start = Callable[[], tuple[str, subprocess.Popen[str]]]
 
 
 @pytest.fixture(scope="module")
-def start(root: Path) -> Iterator[Start]:
+def start() -> Iterator[Start]:
     """Start a server and wait for its address; all are ended with the module."""
-    if importlib.util.find_spec("xllamacpp") is None:
-        lacking("xllamacpp is not installed")
-    try:
-        gguf = fetch_gguf("smollm2-135m")
-    except HaloForgeError as error:
-        lacking(f"the built-in model cannot be had: {error}")
     started: list[subprocess.Popen[str]] = []
 
     def run() -> tuple[str, subprocess.Popen[str]]:
-        process = subprocess.Popen(
-            [sys.executable, str(root / "tests/llama_server.py"), str(gguf)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+        url, process = start_llama()
         started.append(process)
-        assert process.stdout is not None
-        address = process.stdout.readline().strip()
-        assert address, "the server did not start"
-        return f"{address}/v1", process
+        return url, process
 
     yield run
     for process in started:

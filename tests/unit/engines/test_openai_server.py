@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -20,132 +19,19 @@ from halo_forge.core.errors import ModelFault, UserError
 from halo_forge.core.types import Message, Prompt, Sample
 from halo_forge.engines.base import Engine, EngineSpec, Request, request_seed
 from halo_forge.engines.openai_server import OpenAIEngine
+from tests.misbehaving import MODEL, Handler, Misbehaving, completion, misbehaving, refusal
 
 pytest.importorskip("openai")
 
-MODEL = "the-model"
 SECRET = "sk-very-secret-123"
 PROMPT = Prompt("p", (Message("system", "Be brief."), Message("user", "Say it.")))
-
-
-def completion(text: str | None = "hello", reason: str | None = "stop", tokens: int = 3) -> bytes:
-    """A server's answer as it should be."""
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}}
-    return json.dumps(
-        {
-            "object": "chat.completion",
-            "choices": [{**choice, "finish_reason": reason}],
-            "usage": {"completion_tokens": tokens},
-        }
-    ).encode()
-
-
-def refusal(message: str) -> bytes:
-    """An error as OpenAI words it."""
-    return json.dumps({"error": {"message": message, "type": "invalid_request_error"}}).encode()
-
-
-class Misbehaving(ThreadingHTTPServer):
-    """Answers each request by the next of ``script``, and well when that has run out.
-
-    A step is an answer's body, a pair of status and body with headers after it, or a function that
-    does with the connection what it likes.
-    """
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.script: list[Any] = []
-        self.models: Any = [MODEL, "another"]
-        self.asked: list[dict[str, Any]] = []
-        self.headers: list[dict[str, str]] = []
-        self.times: list[float] = []
-        self.busiest = self.busy = 0
-        self.lock = threading.Lock()
-
-    @property
-    def url(self) -> str:
-        """Address up to the version."""
-        return f"http://127.0.0.1:{self.server_port}/v1"
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Keep quiet about clients that hang up."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Misbehaving
-
-    def log_message(self, *_: Any) -> None:
-        """Keep quiet."""
-
-    def do_GET(self) -> None:
-        """List the models."""
-        self.server.headers.append(dict(self.headers))
-        models = self.server.models
-        if self.path != "/v1/models" or models is None:
-            self.reply(404, b'{"detail": "Not Found"}')
-        elif isinstance(models, list):
-            self.reply(200, json.dumps({"data": [{"id": name} for name in models]}).encode())
-        else:
-            models(self)
-
-    def do_POST(self) -> None:
-        """Do what the script says."""
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        server = self.server
-        with server.lock:
-            server.headers.append(dict(self.headers))
-            server.asked.append({"path": self.path, **body})
-            server.times.append(time.monotonic())
-            server.busy += 1
-            server.busiest = max(server.busiest, server.busy)
-            step = server.script.pop(0) if server.script else completion()
-        try:
-            if callable(step):
-                step(self)
-            elif isinstance(step, tuple):
-                self.reply(*step)
-            else:
-                self.reply(200, step)
-        finally:
-            with server.lock:
-                server.busy -= 1
-
-    def reply(self, status: int, body: bytes, **headers: str) -> None:
-        """Send a whole answer."""
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def hang_up(self) -> None:
-        """Close the connection without a word."""
-        self.connection.shutdown(socket.SHUT_RDWR)
-
-    def break_off(self) -> None:
-        """Promise more than is sent."""
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", "4000")
-        self.end_headers()
-        self.wfile.write(completion()[:30])
-        self.wfile.flush()
-        self.connection.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture
 def server() -> Iterator[Misbehaving]:
     """A server on loopback."""
-    with Misbehaving() as made:
-        thread = threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
+    with misbehaving() as made:
         yield made
-        made.shutdown()
-        thread.join()
 
 
 def spec_of(url: str | None, model: str = MODEL, **settings: Any) -> EngineSpec:
@@ -293,11 +179,11 @@ def test_malformed_answers(server: Misbehaving, body: bytes) -> None:
     assert "\n" not in str(caught.value)
 
 
-def _close(handler: _Handler) -> None:
+def _close(handler: Handler) -> None:
     handler.hang_up()
 
 
-def _half(handler: _Handler) -> None:
+def _half(handler: Handler) -> None:
     handler.break_off()
 
 
@@ -376,11 +262,11 @@ def test_a_server_that_dies_in_the_middle(server: Misbehaving) -> None:
     """What was answered, and what was under way, comes; then the fault; nothing more is asked."""
     slow = threading.Event()
 
-    def late(handler: _Handler) -> None:
+    def late(handler: Handler) -> None:
         slow.wait(10)
         handler.reply(200, completion("late"))
 
-    def dead(handler: _Handler) -> None:
+    def dead(handler: Handler) -> None:
         slow.set()
         handler.hang_up()
 
@@ -408,7 +294,7 @@ def test_concurrency(server: Misbehaving) -> None:
     """As many requests as asked for are under way at once, and never more."""
     gate = threading.Barrier(3, timeout=60)
 
-    def together(handler: _Handler) -> None:
+    def together(handler: Handler) -> None:
         gate.wait()
         handler.reply(200, completion())
 
@@ -428,6 +314,40 @@ def test_stopping_does_not_wait_for_answers(server: Misbehaving) -> None:
         samples.close()
     assert time.monotonic() - started < 30
     release.set()
+
+
+def test_an_interrupt_while_a_request_is_sent(
+    server: Misbehaving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C may come when a request is under way and not yet noted; it is dropped all the same."""
+    release, reached = threading.Event(), threading.Event()
+
+    def stuck(handler: Handler) -> None:
+        reached.set()
+        release.wait(60)
+
+    server.script = [stuck]
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        _interrupted(server, monkeypatch, reached)
+    assert time.monotonic() - started < 30
+    release.set()
+
+
+def _interrupted(
+    server: Misbehaving, monkeypatch: pytest.MonkeyPatch, reached: threading.Event
+) -> None:
+    with OpenAIEngine(spec_of(server.url)) as engine:
+        portal = engine._server._portal
+        begin = portal.start_task_soon
+
+        def interrupted(*args: Any) -> None:
+            begin(*args)
+            reached.wait(60)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(portal, "start_task_soon", interrupted)
+        list(engine.generate([Request(PROMPT, (0,))], 1))
 
 
 def test_nothing_owed(server: Misbehaving) -> None:
@@ -497,6 +417,15 @@ def test_the_key_is_sent_and_never_shown(
     assert SECRET not in str(caught.value)
     assert "***" in str(caught.value)
     assert {one["authorization"] for one in server.headers} == {f"Bearer {SECRET}"}
+
+
+def test_a_key_that_is_no_secret(server: Misbehaving, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reply loses a secret that it repeats, and not every "test" because that is the key."""
+    for key, kept in (("test", True), (SECRET, False)):
+        monkeypatch.setenv("SERVER_KEY", key)
+        server.script = [completion(f"a {key} b")]
+        text = ask(server, api_key_env="SERVER_KEY")[0].completion
+        assert text == (f"a {key} b" if kept else "a *** b")
 
 
 def test_no_key_is_sent_unasked(server: Misbehaving, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""The parts of data generation: topics, requests, answers, budget, checks."""
