@@ -1,9 +1,10 @@
-"""`halo-forge data`: look at prompts and training records before a run spends hours on them."""
+"""Make training and prompts files, and look at them before a run spends hours on them."""
 
 from __future__ import annotations
 
 import click
 
+from halo_forge.commands._data_sources import prepare_command, prompts_command
 from halo_forge.commands._data_validate import validate
 
 __all__ = ["command"]
@@ -11,7 +12,9 @@ __all__ = ["command"]
 
 @click.group("data")
 def command() -> None:
-    """Look at prompts and training records before a run spends hours on them."""
+    """Make training and prompts files, and look at them before a run spends hours on them."""
 
 
+command.add_command(prepare_command)
+command.add_command(prompts_command)
 command.add_command(validate)
