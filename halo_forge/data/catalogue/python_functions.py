@@ -14,7 +14,13 @@ from typing import Any
 
 from halo_forge.core.types import Message, Prompt, Reference
 from halo_forge.data import evalplus
-from halo_forge.data.function_tests import Calls, calls_of, heads_of, read_tests
+from halo_forge.data.function_tests import (
+    Calls,
+    calls_of,
+    heads_of,
+    missing_imports,
+    read_tests,
+)
 from halo_forge.data.items import Files, Item, PublicDataset, Row, Unfit, View, set_aside
 from halo_forge.utils.text import fenced
 
@@ -41,6 +47,7 @@ def _mbpp_item(row: Row, view: View) -> Item:
     calls = _calls(tests, solution)
     parts = read_tests(tests)
     before = [*setup, *parts.before]
+    before = [*missing_imports("\n".join([*before, *parts.asserts])), *before]
     if calls.entry_point in dir(builtins):
         before = [f"from solution import {calls.entry_point}", *before]
     shown, hidden = set_aside(parts.asserts, view.hidden, view.seed, f"mbpp/{number}")

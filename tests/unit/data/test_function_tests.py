@@ -4,7 +4,13 @@ import json
 
 import pytest
 
-from halo_forge.data.function_tests import Calls, calls_of, heads_of, read_tests
+from halo_forge.data.function_tests import (
+    Calls,
+    calls_of,
+    heads_of,
+    missing_imports,
+    read_tests,
+)
 from tests.needs import public_file
 
 
@@ -54,6 +60,15 @@ def test_solution_decides_between_class_and_function():
         "chain": "chain(arr, n: int) -> int",
         "Pair": "Pair(a, b=1)",
     }
+
+
+def test_lost_imports_come_back():
+    """Modules that are used and not imported are those of the standard library."""
+    assert missing_imports("assert math.isclose(f(1), x.y) and re.match") == [
+        "import math",
+        "import re",
+    ]
+    assert missing_imports("import math\nassert math.isclose(f(1), 1)") == []
 
 
 def test_heads_without_a_solution():

@@ -1,6 +1,7 @@
 """Private tests of LiveCodeBench are read; a pickle that does more is refused, and does nothing."""
 
 import base64
+import os
 import pickle
 import pickletools
 import zlib
@@ -29,7 +30,7 @@ class _Attack:
         self._path = path
 
     def __reduce__(self):
-        return open, (str(self._path), "w")
+        return os.mkdir, (str(self._path),)
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
