@@ -46,8 +46,8 @@ _FLAGS: dict[str | tuple[str, ...], str] = {
 @click.option(
     "--against",
     multiple=True,
-    metavar="FILE",
-    help="A benchmark whose tasks FILE must not hold; repeatable.",
+    metavar="BENCHMARK",
+    help="A benchmark that FILE must not hold: a file, or a data set's NAME; repeatable.",
 )
 @click.option("--mark", is_flag=True, help="Keep what overlaps with --against, and note it.")
 @click.option(

@@ -15,8 +15,8 @@ class DecontaminationSettings(Section):
     """Benchmarks that must not be trained on."""
 
     against: tuple[str, ...] = ()
-    """Files with the tasks of benchmarks, or `builtin:LANGUAGE/SPLIT`; none, and nothing is
-    compared."""
+    """Benchmarks: files, public data sets (`NAME`, `NAME/SPLIT`, or `NAME=FOLDER` for a local copy)
+    and `builtin:LANGUAGE/SPLIT`. Without any, nothing is compared."""
 
     action: Literal["remove", "mark", "refuse"] = "remove"
     """What happens to a record that holds a task: it is left out, only counted, or the run does not

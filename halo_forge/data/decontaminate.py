@@ -11,7 +11,6 @@ written another way.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,43 +21,36 @@ from typing import Any, Generic, TypeVar
 from halo_forge.config.data import DecontaminationSettings
 from halo_forge.core.errors import UserError
 from halo_forge.core.types import Message, Prompt
+from halo_forge.data import public_datasets
 from halo_forge.data.builtin import PREFIX, load_builtin
-from halo_forge.data.code import code_blocks, normal_tokens
-from halo_forge.utils.jsonl import BadLine, read_jsonl
+from halo_forge.data.code import normal_tokens
+from halo_forge.data.content import Content, chat_content, prompt_content, row_content
+from halo_forge.data.conversations import TrainingRecord
+from halo_forge.data.formats import prompt_record
+from halo_forge.data.items import Item, Unfit
+from halo_forge.data.rows import read_rows
+from halo_forge.store.growing import file_digest
+from halo_forge.utils.jsonl import BadLine
+from halo_forge.utils.text import did_you_mean
 
 __all__ = [
     "Benchmarks",
     "Cleaned",
-    "Content",
     "Overlap",
-    "chat_content",
     "decontaminate",
-    "prompt_content",
-    "row_content",
+    "decontaminate_prompts",
+    "decontaminate_training",
+    "guarded",
 ]
 
 _T = TypeVar("_T")
 
-_DOCSTRING = re.compile(r"(\"{3}|'{3})(.*?)\1", re.DOTALL)
 _WORD = re.compile(r"\w+")
-_CODE = re.compile(r"[;{}]|\breturn\b|^\s*(?:def|class|import|from|fn|func)\b", re.MULTILINE)
 _FEWEST_WORDS, _FEWEST_TOKENS = 5, 20
 """A shorter text or program is anybody's."""
 
 _SHOWN = 50
-_TASKS = ("prompt", "text", "question_content", "question", "instruction", "query", "problem",
-          "description", "statement")  # fmt: skip
-_SOLUTIONS = ("canonical_solution", "reference", "solution", "completion", "code", "output",
-              "response", "answer")  # fmt: skip
 _NAMES = ("task_id", "id", "question_id", "name")
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What of a record is compared: what it says, and the code in it with its language."""
-
-    texts: tuple[str, ...] = ()
-    codes: tuple[tuple[str, str | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +90,7 @@ class Benchmarks:
         self._settings = settings
         self._texts = _Grams(settings.ngram, _FEWEST_WORDS)
         self._codes = _Grams(settings.code_ngram, _FEWEST_TOKENS)
-        self._digests: list[dict[str, Any]] = []
+        self._sources: list[dict[str, Any]] = []
         for source in settings.against:
             self._read(source)
 
@@ -120,7 +112,7 @@ class Benchmarks:
     def facts(self) -> dict[str, Any]:
         """Return what was compared with, for records and reports."""
         settings = self._settings.model_dump(include={"ngram", "share", "code_ngram", "code_share"})
-        return {"against": self._digests, **settings}
+        return {"against": self._sources, **settings}
 
     def _held(
         self, kind: str, grams: _Grams, least: float, sequences: Iterable[Sequence[str]]
@@ -140,8 +132,9 @@ class Benchmarks:
             count += 1
         if not count:
             raise UserError(f"{source}: holds no tasks to compare with")
-        known = {} if source.startswith(PREFIX) else {"sha256": _sha256(Path(source))}
-        self._digests.append({"source": source, "tasks": count, **known})
+        paths = [] if source.startswith(PREFIX) else _files(source)
+        files = {path.name: file_digest(path) for path in paths}
+        self._sources.append({"source": source, "tasks": count, "sha256": files})
 
 
 class _Grams:
@@ -209,13 +202,17 @@ def decontaminate(
 
     Args:
         records: What is trained on.
-        settings: Benchmarks, thresholds, and what happens to a record.
+        settings: Benchmarks, thresholds, and what happens to a record. Without benchmarks all is
+            kept and there are no facts.
         content: Says what of a record is compared.
         name: Names a record in the facts.
 
     Raises:
-        UserError: If a benchmark cannot be read, or overlap is to be refused and there is some.
+        UserError: If a benchmark cannot be read, if overlap is to be refused and there is some, or
+            if nothing would be left.
     """
+    if not settings.against:
+        return Cleaned(list(records), {})
     benchmarks = Benchmarks(settings)
     kept: list[_T] = []
     found: list[dict[str, Any]] = []
@@ -229,6 +226,8 @@ def decontaminate(
             kept.append(record)
     if found and settings.action == "refuse":
         raise UserError(_refusal(found, checked))
+    if found and not kept:
+        raise UserError(f"all {checked} records hold tasks of a benchmark: nothing would be left")
     facts = {
         **benchmarks.facts(),
         "action": settings.action,
@@ -239,94 +238,80 @@ def decontaminate(
     return Cleaned(kept, facts)
 
 
-def prompt_content(prompt: Prompt) -> Content:
-    """Return what of a prompt is compared: what is asked, and the reference solution."""
-    texts = tuple(turn.content for turn in prompt.messages if turn.role != "system")
-    solution = prompt.reference.solution
-    own = ((solution, prompt.language),) if solution is not None else ()
-    return Content(texts, (*own, *_codes(texts)))
+def decontaminate_prompts(
+    prompts: Iterable[Prompt], settings: DecontaminationSettings
+) -> Cleaned[Prompt]:
+    """Do what `decontaminate` does for prompts."""
+    return decontaminate(prompts, settings, prompt_content, lambda prompt: prompt.id)
 
 
-def chat_content(messages: Sequence[Message], text: str | None = None) -> Content:
-    """Return what of a training record is compared: all that is said, and the code in it."""
-    texts = tuple(turn.content for turn in messages if turn.role != "system")
-    if text is not None:
-        texts = (*texts, text)
-    return Content(texts, tuple(_codes(texts)))
+def decontaminate_training(
+    records: Iterable[TrainingRecord], settings: DecontaminationSettings
+) -> Cleaned[TrainingRecord]:
+    """Do what `decontaminate` does for training records, which are named by their lines."""
+    return decontaminate(
+        records,
+        settings,
+        lambda record: chat_content(record.messages, record.text),
+        lambda record: f"line {record.line}",
+    )
 
 
-def row_content(row: Mapping[str, Any]) -> Content:
-    """Return what a row of any benchmark asks, and its solution, by the names of its columns."""
-    texts = [_statement(row[key]) for key in _TASKS if _is_text(row.get(key))]
-    codes = [row[key] for key in _SOLUTIONS if _is_text(row.get(key))]
-    whole = _whole_function(row)
-    turns = row.get("messages")
-    if isinstance(turns, list):
-        said = (turn.get("content") for turn in turns if isinstance(turn, dict))
-        texts += [text for text in said if isinstance(text, str) and text.strip()]
-    blocks = [block for text in texts for block in _codes([text])] if not whole else []
-    own = [code for text in codes for code in (_codes([text]) or [(text, None)])]
-    return Content(tuple(texts), (*([(whole, "python")] if whole else own), *blocks))
+def guarded(
+    make: Callable[[Item], dict[str, Any]], benchmarks: Benchmarks
+) -> Callable[[Item], dict[str, Any]]:
+    """Return what makes a line of an item, but for items that hold a task of the benchmarks.
 
-
-def _statement(text: str) -> str:
-    """Return what a task asks, without the program around it and examples in code.
-
-    HumanEval puts it into the docstring of a function, MBPP+ an ``assert`` behind it. A record that
-    holds the task need not hold them.
+    What it returns raises `Unfit` for them.
     """
-    inside = max((found[2] for found in _DOCSTRING.finditer(text)), key=len, default="")
-    lines = (inside if inside.strip() else text).splitlines()
-    return "\n".join(line for line in lines if not line.lstrip().startswith(("assert ", ">>>")))
 
+    def made(item: Item) -> dict[str, Any]:
+        line = make(item)
+        asked = prompt_content(item.prompt)
+        said = chat_content([Message("assistant", item.answer or "")])
+        content = Content(asked.texts + said.texts, asked.codes + said.codes)
+        if benchmarks.overlaps(content):
+            raise Unfit("holds a task of a benchmark")
+        return line
 
-def _whole_function(row: Mapping[str, Any]) -> str | None:
-    """Return head and body together where a benchmark keeps them apart, as HumanEval does."""
-    head, body = row.get("prompt"), row.get("canonical_solution")
-    if not (isinstance(head, str) and isinstance(body, str) and body[:1].isspace()):
-        return None
-    entry = row.get("entry_point")
-    if not isinstance(entry, str) or f"def {entry}" in body:
-        return None
-    at = head.find(f"def {entry}")
-    return head[at:] + body if at >= 0 else None
-
-
-def _codes(texts: Iterable[str]) -> list[tuple[str, str | None]]:
-    found: list[tuple[str, str | None]] = []
-    for text in texts:
-        blocks = code_blocks(text)
-        found += [(block.code, block.tag or None) for block in blocks]
-        if not blocks and _CODE.search(text):
-            found.append((text, None))
-    return found
+    return made
 
 
 def _items(source: str) -> Iterator[tuple[str, Content]]:
     if source.startswith(PREFIX):
         for prompt in load_builtin(source):
-            yield prompt.id, prompt_content(prompt)
+            yield prompt.id, row_content(prompt_record(prompt))
         return
-    try:
-        for line, row in read_jsonl(source, constants=True):
+    for path in _files(source):
+        for line, row in read_rows(path):
             if isinstance(row, BadLine):
-                raise UserError(f"{source}:{line}: {row.reason}")
+                raise UserError(f"{path}:{line}: {row.reason}")
             content = row_content(row)
             if content.texts or content.codes:
-                named = next(
-                    (row[key] for key in _NAMES if row.get(key) is not None), f"line {line}"
-                )
-                yield str(named), content
-    except OSError as error:
-        raise UserError(f"{source}: cannot be read: {error.strerror}") from error
+                given = (row[key] for key in _NAMES if row.get(key) is not None)
+                yield str(next(given, f"line {line}")), content
+
+
+def _files(source: str) -> Iterable[Path]:
+    """Return the files of a benchmark: one, or those of a public data set as they are published."""
+    path = Path(source)
+    if path.is_file():
+        return [path]
+    name, _, folder = source.partition("=")
+    dataset, _, split = name.partition("/")
+    known = public_datasets.names()
+    if dataset in known:
+        chosen = public_datasets.select(dataset, split=split or None, source=folder or None)
+        return chosen.origin.files()
+    beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+    raise UserError(
+        f"{path}: no such file, and no public data set."
+        f"{did_you_mean(path.name, [*beside, *known])} Data sets: {', '.join(known)}"
+    )
 
 
 def _words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
 
 
 def _shown(overlap: Overlap) -> dict[str, Any]:
@@ -346,8 +331,3 @@ def _refusal(found: Sequence[Mapping[str, Any]], checked: int) -> str:
         "`halo-forge data validate FILE --against BENCHMARK --write CLEAN`, or set "
         "decontaminate.action to remove."
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -22,7 +22,7 @@ Judge = Callable[[Sequence[Sample]], Iterable[Verdict]]
 def check_gold(records: Sequence[Record], judge: Judge) -> list[Finding]:
     """Judge each reference solution (must score 1.0) and an empty answer (must score less).
 
-    The solution is judged on the tests and the hidden tests together. What cannot
+    The solution is judged on the tests and the hidden tests. What cannot
     be checked is a warning.
 
     Args:
@@ -71,7 +71,13 @@ def _questions(prompt: Prompt) -> Iterator[tuple[Prompt, str]]:
         # Judges may remember verdicts by prompt id and answer; with other tests it is another one.
         both = dataclasses.replace(reference, tests=reference.tests + hidden, hidden_tests=())
         prompt = dataclasses.replace(prompt, id=f"{prompt.id}#gold", reference=both)
-    yield prompt, fenced(reference.solution, prompt.language or "")
+    answer = fenced(reference.solution, prompt.language or "")
+    yield prompt, answer
+    if reference.test_code is not None and reference.hidden_test_code is not None:
+        own = dataclasses.replace(
+            reference, test_code=reference.hidden_test_code, hidden_test_code=None
+        )
+        yield dataclasses.replace(prompt, id=f"{prompt.id}#hidden", reference=own), answer
 
 
 def _obstacle(prompt: Prompt) -> str | None:

@@ -14,6 +14,7 @@ from halo_forge.data.conversations import parse_training
 from halo_forge.data.findings import Kind, Record
 from halo_forge.data.formats import parse_prompt, prompt_record
 from halo_forge.data.prompts import require_file
+from halo_forge.data.rows import SUFFIXES, read_rows
 from halo_forge.utils.jsonl import BadLine, read_jsonl
 
 __all__ = ["Lines", "parse_record", "read_records", "record_of", "shape_of", "tell_kind"]
@@ -21,6 +22,8 @@ __all__ = ["Lines", "parse_record", "read_records", "record_of", "shape_of", "te
 Lines = Iterator[tuple[int, dict[str, Any] | BadLine]]
 
 _LOOKED_AT = 100
+# What Python writes and JSON does not know is a fault of a data file.
+_TABLES = frozenset(SUFFIXES) - {".jsonl", ".ndjson"}
 _PAIRS = (
     ("prompt", "completion"),
     ("instruction", "output"),
@@ -32,6 +35,8 @@ _PAIRS = (
 def read_records(source: str | Path) -> Lines:
     """Yield ``(line, object)`` for every line of a file, or for every built-in prompt.
 
+    JSON, CSV and Parquet are told by the name of the file; any other is JSONL.
+
     Raises:
         UserError: If there is no such file or built-in set, or it cannot be read.
     """
@@ -41,6 +46,9 @@ def read_records(source: str | Path) -> Lines:
         return
     path = Path(source)
     require_file(path)
+    if Path(path.name.removesuffix(".gz")).suffix.lower() in _TABLES:
+        yield from read_rows(path)
+        return
     try:
         yield from read_jsonl(path)
     except OSError as error:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import tempfile
 from array import array
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -30,7 +29,7 @@ _FRAME_TEXTS = 10
 _FRAME_SAMPLE = 1000
 _PERMUTATIONS = 128
 _RECALL = 0.999
-_CHUNK = 1000
+_CHUNK = 256
 _CROWD = 32
 _COMPARED = 16
 _DOUBT = 0.2  # five standard deviations of what 128 permutations tell
@@ -62,7 +61,7 @@ class NearDuplicates:
 
     Among ten or more texts, a 3-gram that more than half of them have belongs to the frame around
     the task ("Write a program that ...") and is left out, otherwise every short task is near every
-    other one. The frame is taken from the first thousand texts.
+    other one. The frame is taken from a thousand of them.
 
     A pair at the threshold is found with a probability of 0.999, a nearer one almost surely; which
     ones are missed depends on ``seed`` alone. Where more than 32 texts share a band, each
@@ -79,7 +78,6 @@ class NearDuplicates:
         self._rows = _band_rows(threshold)
         self._spool: IO[bytes] = tempfile.TemporaryFile(prefix="halo-forge-")  # noqa: SIM115
         self._ends = array("q", [0])
-        self._count: Counter[int] = Counter()
 
     def __enter__(self) -> Self:
         """Return the texts, none so far."""
@@ -101,8 +99,6 @@ class NearDuplicates:
     def add(self, text: str) -> None:
         """Take the next text."""
         (hashes,) = RMinHash.hash_token_sets([list(shingles(text))])
-        if len(self) < _FRAME_SAMPLE:
-            self._count.update(hashes)
         row = np.unique(np.array(hashes, dtype=np.uint64))
         self._spool.write(row.tobytes())
         self._ends.append(self._ends[-1] + row.nbytes)
@@ -143,9 +139,13 @@ class NearDuplicates:
         return range(start, min(start + _CHUNK, len(self)))
 
     def _frame(self) -> _Hashes:
-        sampled = min(len(self), _FRAME_SAMPLE)
-        common = [one for one, times in self._count.items() if times > sampled / 2]
-        return np.array(common if sampled >= _FRAME_TEXTS else [], dtype=np.uint64)
+        every = range(0, len(self), 1 + len(self) // _FRAME_SAMPLE)
+        none = np.zeros(0, dtype=np.uint64)
+        if len(every) < _FRAME_TEXTS:
+            return none
+        sampled = np.concatenate([self._bare(at, none) for at in every])
+        hashes, times = np.unique(sampled, return_counts=True)
+        return hashes[times > len(every) / 2]
 
     def _bare(self, at: int, frame: _Hashes) -> _Hashes:
         """Return the 3-grams of a text without the frame, sorted."""

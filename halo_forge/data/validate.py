@@ -21,7 +21,8 @@ import orjson
 from halo_forge.config.data import ValidateConfig
 from halo_forge.core.errors import ConfigError, UserError
 from halo_forge.core.types import Message
-from halo_forge.data.decontaminate import Benchmarks, Overlap, chat_content, prompt_content
+from halo_forge.data.content import chat_content, prompt_content
+from halo_forge.data.decontaminate import Benchmarks, Overlap
 from halo_forge.data.findings import Finding, Kind, Lengths, Record, Report
 from halo_forge.data.gold import Judge, check_gold
 from halo_forge.data.record_checks import code_findings, test_findings

@@ -125,7 +125,7 @@ def test_gold(prompts, capsys, monkeypatch):
             return self
 
         def __exit__(self, *_):
-            asked.append((self.name, "closed"))
+            asked.append((self.name, ["closed"]))
 
         def start(self, given):
             asked.append((self.name, [prompt.id for prompt in given]))
@@ -139,11 +139,11 @@ def test_gold(prompts, capsys, monkeypatch):
     assert main(["data", "validate", path, "--gold"]) == 1
     assert "error: a: the reference solution scores 0.5: wrong [gold]" in capsys.readouterr().out
     assert sorted(asked) == [
-        ("execution", "closed"),
+        ("execution", ["closed"]),
         ("execution", ["a", "a"]),
-        ("humaneval", "closed"),
+        ("humaneval", ["closed"]),
         ("humaneval", ["c"]),
-        ("pytest", "closed"),
+        ("pytest", ["closed"]),
         ("pytest", ["b", "b"]),
     ]
 
@@ -180,6 +180,23 @@ def test_write(prompts, tmp_path, capsys):
     assert main(["data", "validate", path, "--write", path]) == 2
     assert "is FILE itself" in capsys.readouterr().err
     assert len((tmp_path / "prompts.jsonl").read_text().splitlines()) == 2
+
+
+def test_prepare_without_benchmarks(prompts, tmp_path, capsys):
+    """`data prepare --against` leaves out what holds a task, and the manifest says so."""
+    told = "Print the largest of the numbers that stand on the second line, and then their sum."
+    rows = [{"ask": told, "say": "print(1)"}, {"ask": "Greet me.", "say": "Hello."}]
+    path, out = prompts(*rows), tmp_path / "train.jsonl"
+    bench = prompts({"task_id": 7, "question_content": told}, name="bench.jsonl")
+    columns = ["--prompt-field", "ask", "--response-field", "say"]
+    command = ["data", "prepare", "-d", path, *columns, "--against", bench, "-o", str(out), "-q"]
+    assert main(command) == 0
+    assert "left out: 1 rows, holds a task of a benchmark" in capsys.readouterr().out
+    (line,) = [json.loads(line) for line in out.read_text().splitlines()]
+    assert line["messages"][0]["content"] == "Greet me."
+    manifest = json.loads((tmp_path / "train.jsonl.manifest.json").read_text())
+    assert manifest["settings"]["decontaminate"]["against"][0]["source"] == bench
+    assert main(["data", "validate", str(out), "--against", bench]) == 0
 
 
 @pytest.mark.parametrize(

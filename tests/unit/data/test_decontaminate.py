@@ -11,14 +11,9 @@ from hypothesis import strategies as st
 from halo_forge.config.data import DecontaminationSettings
 from halo_forge.core.errors import UserError
 from halo_forge.core.types import Message, Prompt, Reference
-from halo_forge.data.decontaminate import (
-    Benchmarks,
-    Content,
-    chat_content,
-    decontaminate,
-    prompt_content,
-    row_content,
-)
+from halo_forge.data.content import Content, chat_content, prompt_content, row_content
+from halo_forge.data.decontaminate import Benchmarks, decontaminate, guarded
+from halo_forge.data.items import Item, Unfit
 from halo_forge.data.shapes import read_records
 from halo_forge.utils.jsonl import read_jsonl
 
@@ -146,12 +141,23 @@ def test_removed_marked_refused(bench):
     ]
     (source,) = facts["against"]
     assert source["tasks"] == 2
-    assert len(source["sha256"]) == 64
+    assert [len(digest) for digest in source["sha256"].values()] == [64]
     assert json.dumps(facts)
     assert _clean(records, bench, action="mark").kept == records
     with pytest.raises(UserError, match="1 of 3 records hold tasks of a benchmark, first r1"):
         _clean(records, bench, action="refuse")
     assert _clean(records[:1], bench, action="refuse").kept == records[:1]
+
+
+def test_items_under_way(benchmarks):
+    """A data set's item that holds a task gives no line, whether it asks or answers it."""
+    make = guarded(lambda item: {"text": item.answer}, benchmarks)
+    asks = Prompt("p", (Message("user", _TASK),))
+    other = Prompt("q", (Message("user", "Something else."),))
+    assert make(Item(other, "Well.")) == {"text": "Well."}
+    for item in (Item(asks, "Well."), Item(other, f"```py\n{_RENAMED}```")):
+        with pytest.raises(Unfit, match="holds a task of a benchmark"):
+            make(item)
 
 
 def test_nothing_to_compare_with(tmp_path):
@@ -196,6 +202,20 @@ def test_real_benchmarks():
     assert sum(bool(found.overlaps(row_content(row))) for row in apart) <= 1
     human = DecontaminationSettings(against=(str(_DATA / "HumanEvalPlus.jsonl.gz"),))
     assert all(not Benchmarks(human).overlaps(row_content(row)) for row in rows[:20])
+
+
+@pytest.mark.skipif(not _DATA.is_dir(), reason="the public data sets are not here")
+def test_benchmarks_by_name():
+    """A public data set is read as it is published, from a local copy; its split may be named."""
+    named = Benchmarks(DecontaminationSettings(against=(f"humaneval_plus={_DATA}",)))
+    assert named.facts()["against"][0]["tasks"] == 164
+    for line, row in read_records(_DATA / "HumanEvalPlus.jsonl.gz"):
+        found = named.overlaps(row_content(row))
+        assert found[0].item == f"HumanEval/{line - 1}"
+    with pytest.raises(UserError, match="no split"):
+        Benchmarks(DecontaminationSettings(against=(f"humaneval_plus/trian={_DATA}",)))
+    with pytest.raises(UserError, match="Did you mean 'humaneval_plus'"):
+        Benchmarks(DecontaminationSettings(against=("humaneval_pluss",)))
 
 
 def test_compressed_benchmarks(tmp_path):

@@ -78,6 +78,20 @@ def test_solution_meets_the_hidden_tests():
     assert solution.completion == "```cpp\ngood\n```"
 
 
+def test_solution_meets_hidden_test_code():
+    """Hidden tests that are code decide too."""
+    seen = []
+
+    def judge(samples):
+        seen.extend(samples)
+        return [Verdict(s, VerifyResult(False, 1.0 * (s.index < 2))) for s in samples]
+
+    row = {"tests": "assert f()", "hidden_tests": "assert not f()", "reference": "x"}
+    (finding, *_), own = check_gold(_records(row), judge), [s.prompt.reference for s in seen]
+    assert [one.test_code for one in own] == ["assert f()", "assert f()", "assert not f()"]
+    assert "an empty answer" in finding.message
+
+
 def test_a_fault_is_no_finding():
     """An answer that could not be judged is our failure, not the file's."""
     with pytest.raises(VerifierFault, match="no g"):

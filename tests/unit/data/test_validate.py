@@ -169,7 +169,6 @@ TRAINING = [
     ({"messages": [{"role": "assistant", "content": ["a", "list"]}]}, "invalid"),
     ({"messages": [{"role": "narrator", "content": "once"}]}, "invalid"),
     ({"text": ""}, "invalid"),
-    ({"text": 3}, "invalid"),
     ({"id": "nothing in it"}, "invalid"),
     ({"instruction": "Name a colour of the sky.", "input": "", "output": "Blue it is."}, None),
     ({"query": "Which river runs through Rome?", "response": "The Tiber does that."}, None),
@@ -397,6 +396,18 @@ def test_compressed_files(tmp_path):
     path = tmp_path / "data.jsonl.gz"
     path.write_bytes(gzip.compress(_lines({"text": "a"}, {"text": ""}).encode()))
     assert _found(validate(path, ValidateConfig(), Tools())) == [(2, "invalid")]
+
+
+def test_tables(tmp_path):
+    """CSV and JSON are read by their columns, and a bad row has its number."""
+    table = tmp_path / "data.csv"
+    table.write_text('prompt,completion\n"One, two?",three\nlonely\nfour,"```py\nx"\n')
+    report = validate(table, ValidateConfig(), Tools())
+    assert (report.kind, _found(report)) == ("training", [(3, "unreadable"), (5, "unclosed-fence")])
+    listed = tmp_path / "data.json"
+    listed.write_text(json.dumps([{"prompt": "a", "tests": "assert f()"}, {"prompt": ""}]))
+    report = validate(listed, ValidateConfig(), Tools())
+    assert (report.kind, _found(report)) == ("prompts", [(2, "invalid")])
 
 
 def test_memory_does_not_follow_the_file(tmp_path):
