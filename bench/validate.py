@@ -1,10 +1,13 @@
-"""What checking a data file costs: records a second, and memory that must not follow the file.
+r"""What checking a data file costs: records a second, and memory that must not follow the file.
 
-    python bench/validate.py --records 10000,100000 [--against FILE] [--tokenizer MODEL]
+    python bench/validate.py --records 10000,100000 [--ways read,check]
+    python bench/validate.py --records 10000 --ways write,against,tokens --against FILE \
+        --tokenizer builtin:smollm2-135m
 
 Training records are made up (a task of 60 words, an answer with 20 lines of code; one in a hundred
-repeats an earlier one exactly, one nearly). Each size is checked in a process of its own, beside a
-process that only reads the file. Peak memory is ru_maxrss(2) of that process.
+repeats an earlier one exactly, one nearly). Each way has a process of its own: `read` only reads,
+`check` looks for everything that needs no setting, the others do one thing more. Peak memory is
+ru_maxrss of getrusage(2).
 """
 
 from __future__ import annotations
@@ -106,6 +109,7 @@ def main() -> None:
     parser.add_argument("--records", default="10000,100000")
     parser.add_argument("--against", action="append", default=[])
     parser.add_argument("--tokenizer")
+    parser.add_argument("--ways", default="read,check,write,against,tokens")
     options = parser.parse_args()
     print(f"{'records':>8}  {'file MB':>7}  {'way':<12}  {'wall s':>7}  {'CPU s':>7}  "
           f"{'records/s':>9}  {'peak MB':>7}  {'findings':>8}")  # fmt: skip
@@ -115,16 +119,15 @@ def main() -> None:
             make_file(path, records)
             clean = Path(folder) / "clean.jsonl"
             ways: dict[str, tuple[Any, ...]] = {
-                "read only": (_read, path),
+                "read": (_read, path),
                 "check": (_check, path, (), None, None),
-                "check, write": (_check, path, (), None, clean),
+                "write": (_check, path, (), None, clean),
+                "against": (_check, path, tuple(options.against), None, None),
+                "tokens": (_check, path, (), options.tokenizer, None),
             }
-            if options.against:
-                ways["and against"] = (_check, path, tuple(options.against), None, None)
-            if options.tokenizer:
-                ways["and tokens"] = (_check, path, (), options.tokenizer, None)
             size = path.stat().st_size / 1e6
-            for name, (work, *arguments) in ways.items():
+            for name in options.ways.split(","):
+                work, *arguments = ways[name]
                 found, wall, cpu, peak = _alone(work, *arguments)
                 said = "" if work is _read else str(found)
                 print(f"{records:>8}  {size:>7.1f}  {name:<12}  {wall:>7.1f}  {cpu:>7.1f}  "

@@ -15,6 +15,7 @@ import textwrap
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 
 from halo_forge.utils.text import language_name
@@ -25,6 +26,7 @@ _LARGEST = 200_000
 """Characters of a program that is looked at; a longer one is a file, not an answer."""
 
 _FENCE = re.compile(r"[ \t>]*(?:[-*+]|\d{1,9}[.)])?[ \t]*(?P<marker>`{3,}|~{3,})(?P<info>[^`\n]*)$")
+_QUOTED = re.compile(r"^[ \t]*>[ \t]?")
 _INFO = re.compile(r"[\s,:;=(}]")
 
 _RAW = r"""\bR"(?P<fence>[^\s()\\"]{0,16})\(.*?(?:\)(?P=fence)"|\Z)
@@ -118,17 +120,18 @@ def code_blocks(text: str) -> list[Block]:
     if "```" not in text and "~~~" not in text:
         return []
     found: list[Block] = []
-    marker, tag, body = "", "", list[str]()
+    marker, tag, quoted, body = "", "", False, list[str]()
     for line in text.splitlines():
-        fence = _FENCE.match(line)
+        fence = _FENCE.match(line) if "```" in line or "~~~" in line else None
         if not marker:
             if fence:
                 marker, tag, body = fence["marker"], _tag(fence["info"]), []
+                quoted = ">" in line[: fence.start("marker")]
         elif fence and fence["marker"].startswith(marker) and not fence["info"].strip():
             found.append(Block("\n".join(body), tag, closed=True))
             marker = ""
         else:
-            body.append(line)
+            body.append(_QUOTED.sub("", line) if quoted else line)
     if marker:
         found.append(Block("\n".join(body), tag, closed=False))
     return found
@@ -159,16 +162,17 @@ def misnamed(code: str, claimed: str) -> str | None:
     """Return the language that a program is in, when it is surely not the one that is claimed."""
     if not any(kindred(claimed, name) for name in _SEEN) or len(code) > _LARGEST:
         return None
-    seen = {name: sum(sign.search(code) is not None for sign in _SEEN[name]) for name in _SEEN}
-    if any(count and kindred(name, claimed) for name, count in seen.items()):
+    if claimed == "python" and _python_error(code) is None:
         return None
+    if any(sign.search(code) for name in _SEEN if kindred(name, claimed) for sign in _SEEN[name]):
+        return None
+    seen = {name: sum(sign.search(code) is not None for sign in _SEEN[name]) for name in _SEEN}
     best = max(seen, key=lambda name: seen[name])
-    if claimed == "python":
-        # The parser knows better than any sign.
-        return best if seen[best] and _python_error(code) is not None else None
     if best == "python":
+        # The parser knows better than any sign.
         return best if seen[best] and _python_error(code) is None else None
-    return best if seen[best] > 1 else None
+    # One sign is enough where the parser has said no, else two.
+    return best if seen[best] >= (1 if claimed == "python" else 2) else None
 
 
 def normal_tokens(code: str, language: str | None = None) -> list[str]:
@@ -204,6 +208,7 @@ def _guessed(code: str) -> re.Pattern[str]:
     return _BRACES if braces else _INDENTED
 
 
+@lru_cache(maxsize=4)
 def _python_error(code: str) -> Exception | None:
     """Return why code is not Python; the parser's limits are no reason."""
     with warnings.catch_warnings():

@@ -1,43 +1,33 @@
-"""Near-duplicate texts: Jaccard similarity of word 3-grams, found by MinHash.
+"""Near-duplicate texts: Jaccard similarity of word 3-grams, found without comparing all pairs.
 
-Candidates are found by MinHash in bands (Broder 1997, "On the resemblance and containment of
-documents"; Leskovec, Rajaraman and Ullman, "Mining of Massive Datasets", 3.4) and each is then
-compared exactly, so that a pair that is reported is one. How much memory this takes does not
-depend on how long the texts are: their 3-grams lie in a temporary file, 8 bytes each.
+Two texts whose similarity is at least ``t`` share one of the rarest ``(1 - t) * size + 1``
+3-grams of each (prefix filtering: Chaudhuri et al. 2006, "A primitive operator for similarity
+joins in data cleaning"). Indexing only these finds the same pairs as comparing everything, and
+hardly ever touches a 3-gram that many texts share. Where the first shared one stands bounds how
+many can follow (positional filtering: Xiao et al. 2008, "Efficient similarity joins for near
+duplicate detection").
 """
 
 from __future__ import annotations
 
+import math
 import re
-import tempfile
-from array import array
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from types import TracebackType
-from typing import IO, Any, Self
 
-import numpy as np
-import numpy.typing as npt
-from rensa import RMinHash
+__all__ = ["NEAR", "jaccard", "near_pairs", "shingles"]
 
-__all__ = ["NearDuplicates", "jaccard", "shingles"]
-
-_Hashes = npt.NDArray[np.uint64]
-_Digests = npt.NDArray[np.uint32]
+NEAR = 0.6
+"""Similarity from which two prompts count as nearly the same."""
 
 _FRAME_TEXTS = 10
-_FRAME_SAMPLE = 1000
-_PERMUTATIONS = 128
-_RECALL = 0.999
-_CHUNK = 256
-_CROWD = 32
-_COMPARED = 16
-_DOUBT = 0.2  # five standard deviations of what 128 permutations tell
-_MIXER = np.uint64(0x9E3779B97F4A7C15)
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
+_Shingle = tuple[str, ...]
+_Places = defaultdict[_Shingle, defaultdict[tuple[int, int], list[int]]]
 
-def shingles(text: str) -> frozenset[str]:
+
+def shingles(text: str) -> frozenset[_Shingle]:
     """Return the 3-grams of the text's words and symbols, case folded.
 
     A symbol is a word of its own, so ``a + b`` and ``a - b`` differ. A shorter text is one
@@ -45,199 +35,97 @@ def shingles(text: str) -> frozenset[str]:
     """
     words = _TOKEN.findall(text.casefold())
     if len(words) < 3:
-        return frozenset([" ".join(words)])
-    return frozenset(map(" ".join, zip(words, words[1:], words[2:], strict=False)))
+        return frozenset([tuple(words)])
+    return frozenset(zip(words, words[1:], words[2:], strict=False))
 
 
-def jaccard(left: frozenset[str], right: frozenset[str]) -> float:
+def jaccard(left: frozenset[_Shingle], right: frozenset[_Shingle]) -> float:
     """Return the share of 3-grams that both have among those that either has."""
     shared = len(left & right)
     union = len(left) + len(right) - shared
     return shared / union if union else 1.0
 
 
-class NearDuplicates:
-    """Texts, and for each the earlier one that it nearly repeats.
+def near_pairs(
+    texts: Sequence[str], others: Sequence[str] | None = None, *, threshold: float = NEAR
+) -> list[tuple[int, int, float]]:
+    """Find for each text one that is nearly the same: an earlier one, or one of ``others``.
 
     Among ten or more texts, a 3-gram that more than half of them have belongs to the frame around
     the task ("Write a program that ...") and is left out, otherwise every short task is near every
-    other one. The frame is taken from a thousand of them.
-
-    A pair at the threshold is found with a probability of 0.999, a nearer one almost surely; which
-    ones are missed depends on ``seed`` alone. Where more than 32 texts share a band, each
-    is held against the 32 before it, and compared exactly with the 16 that seem most alike.
+    other one.
 
     Args:
-        threshold: Least similarity, in (0, 1].
-        seed: Seed of the hash functions.
-    """
+        texts: The texts to find partners for.
+        others: Where to look instead of among the earlier texts.
+        threshold: Least similarity, above 0.
 
-    def __init__(self, threshold: float, *, seed: int = 0) -> None:
+    Returns:
+        ``(position in texts, position of the partner, similarity)``, by position.
+    """
+    everything = [shingles(text) for text in (*(others or ()), *texts)]
+    count = Counter(shingle for one in everything for shingle in one)
+    frame = _frame(count, len(everything))
+    index = _Index(threshold)
+    bare = [
+        sorted(one - frame, key=lambda shingle: (count[shingle], shingle)) for one in everything
+    ]
+    first = len(others) if others is not None else 0
+    pairs = []
+    for at, one in enumerate(bare):
+        if at >= first and (found := index.partner(one)):
+            pairs.append((at - first, *found))
+        if others is None or at < first:
+            index.add(one)
+    return pairs
+
+
+def _frame(count: Counter[_Shingle], texts: int) -> frozenset[_Shingle]:
+    if texts < _FRAME_TEXTS:
+        return frozenset()
+    return frozenset(shingle for shingle, times in count.items() if times > texts / 2)
+
+
+class _Index:
+    """Texts by the rarest of their 3-grams; a text is its 3-grams, the rarest first."""
+
+    def __init__(self, threshold: float) -> None:
         self._threshold = threshold
-        self._seed = seed
-        self._rows = _band_rows(threshold)
-        self._spool: IO[bytes] = tempfile.TemporaryFile(prefix="halo-forge-")  # noqa: SIM115
-        self._ends = array("q", [0])
+        self._texts: list[frozenset[_Shingle]] = []
+        # 3-gram -> (size of a text, place of the 3-gram in it) -> positions of such texts
+        self._places: _Places = defaultdict(lambda: defaultdict(list))
 
-    def __enter__(self) -> Self:
-        """Return the texts, none so far."""
-        return self
+    def add(self, text: Sequence[_Shingle]) -> None:
+        for place, shingle in enumerate(self._prefix(text)):
+            self._places[shingle][len(text), place].append(len(self._texts))
+        self._texts.append(frozenset(text))
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Give the temporary file back."""
-        self._spool.close()
-
-    def __len__(self) -> int:
-        """Return the number of texts."""
-        return len(self._ends) - 1
-
-    def add(self, text: str) -> None:
-        """Take the next text."""
-        (hashes,) = RMinHash.hash_token_sets([list(shingles(text))])
-        row = np.unique(np.array(hashes, dtype=np.uint64))
-        self._spool.write(row.tobytes())
-        self._ends.append(self._ends[-1] + row.nbytes)
-
-    def pairs(self) -> Iterator[tuple[int, int, float]]:
-        """Yield ``(position, position of an earlier text, similarity)`` by position."""
-        frame = self._frame()
-        with _Table(np.uint8, len(self), _PERMUTATIONS) as signatures:
-            with _Table(np.uint32, len(self), _PERMUTATIONS // self._rows) as bands:
-                for start in range(0, len(self), _CHUNK):
-                    rows = [self._bare(at, frame) for at in self._range(start)]
-                    digests = self._digests(rows)
-                    # One byte tells whether two minima are equal nearly as well as all four do
-                    # (Li and Konig 2010, "b-Bit minwise hashing").
-                    signatures.write(digests.astype(np.uint8))
-                    bands.write(self._keys(digests, rows, start))
-                before = _before(bands.read())
-            yield from self._compared(before, signatures.read(), frame)
-
-    def _compared(
-        self, before: _Before, signatures: npt.NDArray[np.uint8], frame: _Hashes
-    ) -> Iterator[tuple[int, int, float]]:
-        least = (self._threshold - _DOUBT) * _PERMUTATIONS
-        for at in range(len(self)):
-            others = before.of(at)
-            if not others.size:
-                continue
-            alike = (signatures[others] == signatures[at]).sum(axis=1)
-            best = np.argsort(-alike, kind="stable")[:_COMPARED]
-            one = self._bare(at, frame)
-            for other in others[best][alike[best] >= least].tolist():
-                similarity = _similarity(one, self._bare(other, frame))
+    def partner(self, text: Sequence[_Shingle]) -> tuple[int, float] | None:
+        """Return the position and similarity of a text near ``text``, if there is one."""
+        one, seen = frozenset(text), set()
+        for other in self._candidates(text):
+            if other not in seen:
+                seen.add(other)
+                similarity = jaccard(one, self._texts[other])
                 if similarity >= self._threshold:
-                    yield at, other, similarity
-                    break
+                    return other, similarity
+        return None
 
-    def _range(self, start: int) -> range:
-        return range(start, min(start + _CHUNK, len(self)))
+    def _candidates(self, text: Sequence[_Shingle]) -> Iterator[int]:
+        for place, shingle in enumerate(self._prefix(text)):
+            for (size, its_place), others in self._places.get(shingle, {}).items():
+                shared_at_most = min(len(text) - place, size - its_place)
+                if shared_at_most >= self._least(len(text) + size):
+                    yield from others
 
-    def _frame(self) -> _Hashes:
-        every = range(0, len(self), 1 + len(self) // _FRAME_SAMPLE)
-        none = np.zeros(0, dtype=np.uint64)
-        if len(every) < _FRAME_TEXTS:
-            return none
-        sampled = np.concatenate([self._bare(at, none) for at in every])
-        hashes, times = np.unique(sampled, return_counts=True)
-        return hashes[times > len(every) / 2]
+    def _prefix(self, text: Sequence[_Shingle]) -> Sequence[_Shingle]:
+        return text[: len(text) - _ceil(self._threshold * len(text)) + 1]
 
-    def _bare(self, at: int, frame: _Hashes) -> _Hashes:
-        """Return the 3-grams of a text without the frame, sorted."""
-        start, end = self._ends[at], self._ends[at + 1]
-        self._spool.seek(start)
-        row = np.frombuffer(self._spool.read(end - start), dtype=np.uint64)
-        return row[~np.isin(row, frame)] if frame.size else row
-
-    def _digests(self, rows: Sequence[_Hashes]) -> _Digests:
-        ends = np.cumsum([0, *map(len, rows)], dtype=np.uint64)
-        matrix = RMinHash.digest_matrix_from_flat_token_hashes(
-            np.concatenate(rows), ends, _PERMUTATIONS, self._seed
-        )
-        return np.array(matrix.to_rows(), dtype=np.uint32)
-
-    def _keys(self, digests: _Digests, rows: Sequence[_Hashes], start: int) -> _Digests:
-        """Return for each text one number a band: equal bands, equal numbers."""
-        mixed = np.zeros((len(rows), _PERMUTATIONS // self._rows), dtype=np.uint64)
-        for row in range(self._rows):
-            mixed = (mixed ^ digests[:, row :: self._rows][:, : mixed.shape[1]]) * _MIXER
-            mixed ^= mixed >> np.uint64(29)
-        # A text of which nothing is left is near none: its numbers are its own.
-        empty = [number for number, row in enumerate(rows) if not row.size]
-        mixed[empty] = (np.array(empty, dtype=np.uint64) + np.uint64(start))[:, None]
-        return mixed.astype(np.uint32)
+    def _least(self, sizes: int) -> int:
+        """Return how many 3-grams texts with this many together must share."""
+        return _ceil(self._threshold / (1 + self._threshold) * sizes)
 
 
-class _Table:
-    """A table of numbers in a temporary file, written from above and then read anywhere."""
-
-    def __init__(self, kind: type[np.generic], rows: int, columns: int) -> None:
-        self._kind = kind
-        self._shape = rows, columns
-        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="halo-forge-")  # noqa: SIM115
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def write(self, rows: npt.NDArray[Any]) -> None:
-        self._file.write(rows.tobytes())
-
-    def read(self) -> npt.NDArray[Any]:
-        self._file.flush()
-        if not self._shape[0]:
-            return np.zeros(self._shape, dtype=self._kind)
-        return np.memmap(self._file, dtype=self._kind, mode="r", shape=self._shape)
-
-
-@dataclass(frozen=True)
-class _Before:
-    """For each band and text the text before it with the same number, or -1."""
-
-    links: npt.NDArray[np.int32]
-
-    def of(self, at: int) -> npt.NDArray[np.int32]:
-        """Return the earlier texts that share a band with the text, at most 32 a band."""
-        now = self.links[:, at]
-        met: list[npt.NDArray[np.int32]] = []
-        bands = np.flatnonzero(now >= 0)
-        while bands.size and len(met) < _CROWD:
-            now = now[now >= 0]
-            met.append(now)
-            now = self.links[bands, now]
-            bands = bands[now >= 0]
-        return np.unique(np.concatenate(met)) if met else now[:0]
-
-
-def _before(keys: npt.NDArray[np.uint32]) -> _Before:
-    links = np.full(keys.shape[::-1], -1, dtype=np.int32)
-    for band in range(keys.shape[1]):
-        column = np.array(keys[:, band])
-        order = np.argsort(column, kind="stable").astype(np.int32)
-        same = column[order[1:]] == column[order[:-1]]
-        links[band, order[1:][same]] = order[:-1][same]
-    return _Before(links)
-
-
-def _similarity(left: _Hashes, right: _Hashes) -> float:
-    shared = int(np.intersect1d(left, right, assume_unique=True).size)
-    union = left.size + right.size - shared
-    return shared / union if union else 0.0
-
-
-def _band_rows(threshold: float) -> int:
-    """Return the most rows a band may have to find a pair at the threshold as promised.
-
-    With similarity s, b bands of r rows find a pair with probability 1 - (1 - s^r)^b.
-    """
-    for rows in range(16, 1, -1):
-        if 1 - (1 - threshold**rows) ** (_PERMUTATIONS // rows) >= _RECALL:
-            return rows
-    return 1
+def _ceil(value: float) -> int:
+    # The tolerance keeps a product such as 0.6 * 5 = 3.0000000000000004 from rounding up.
+    return math.ceil(value - 1e-9)

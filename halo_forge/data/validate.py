@@ -25,9 +25,9 @@ from halo_forge.data.content import chat_content, prompt_content
 from halo_forge.data.decontaminate import Benchmarks, Overlap
 from halo_forge.data.findings import Finding, Kind, Lengths, Record, Report
 from halo_forge.data.gold import Judge, check_gold
+from halo_forge.data.near_duplicates import NearDuplicates
 from halo_forge.data.record_checks import code_findings, test_findings
 from halo_forge.data.shapes import parse_record, read_records, shape_of, tell_kind
-from halo_forge.data.similarity import NearDuplicates
 from halo_forge.store.atomic import write_lines
 from halo_forge.utils.jsonl import BadLine
 

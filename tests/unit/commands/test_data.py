@@ -139,12 +139,12 @@ def test_gold(prompts, capsys, monkeypatch):
     assert main(["data", "validate", path, "--gold"]) == 1
     assert "error: a: the reference solution scores 0.5: wrong [gold]" in capsys.readouterr().out
     assert sorted(asked) == [
-        ("execution", ["closed"]),
         ("execution", ["a", "a"]),
-        ("humaneval", ["closed"]),
+        ("execution", ["closed"]),
         ("humaneval", ["c"]),
-        ("pytest", ["closed"]),
+        ("humaneval", ["closed"]),
         ("pytest", ["b", "b"]),
+        ("pytest", ["closed"]),
     ]
 
 

@@ -224,7 +224,7 @@ TRAINING = [
         ),
         "contaminated",
     ),
-    ({"text": f"A lesson on Rust.\n\n```rust\n{_WHOLE_RUST}\n```\n"}, None),
+    ({"text": "A lesson on Rust.\n\n```rust\nfn one<'a>(x: &'a str) -> char { '{' }\n```\n"}, None),
     (
         {"prompt": "In C?", "completion": "```c\nint f() { return '{'; } // }}\n```"},
         None,
@@ -411,19 +411,19 @@ def test_tables(tmp_path):
 
 
 def test_memory_does_not_follow_the_file(tmp_path):
-    """Of a record less than a kilobyte stays in memory, however long it is."""
-    path = tmp_path / "long.jsonl"
-    with path.open("w") as file:
-        for n in range(1500):
-            words = " ".join(f"w{n}x{at}" for at in range(1000))
-            file.write(json.dumps(_chat(f"task {n}", words)) + "\n")
-    assert path.stat().st_size > 12_000_000
-    tracemalloc.start()
-    try:
-        report = validate(path, ValidateConfig(), Tools())
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert report.records == 1500
-    assert report.findings == ()
-    assert peak < path.stat().st_size
+    """Of a record about half a kilobyte stays, however long it is."""
+
+    def peak(records):
+        path = tmp_path / "long.jsonl"
+        texts = (" ".join(f"w{n}x{at}" for at in range(500)) for n in range(records))
+        path.write_text(_lines(*({"text": text} for text in texts)))
+        tracemalloc.start()
+        try:
+            assert validate(path, ValidateConfig(), Tools()).findings == ()
+            return tracemalloc.get_traced_memory()[1], path.stat().st_size
+        finally:
+            tracemalloc.stop()
+
+    peak(10)  # imports
+    (few, small), (many, large) = peak(300), peak(600)
+    assert many - few < (large - small) / 4
