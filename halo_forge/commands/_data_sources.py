@@ -46,10 +46,14 @@ _TRAINING_FLAGS: dict[str | tuple[str, ...], str] = {
 _PROMPT_FLAGS: dict[str | tuple[str, ...], str] = {
     **_SOURCE_FLAGS,
     "--hidden-share": "hidden_share",
+    "--max-tests": "max_tests",
     "--seed": "seed",
 }
 _COLUMNS = {"prompt_field", "response_field", "system_prompt"}
-_TOLD = {"training": _COLUMNS | {"template", "model", "thinking"}, "prompts": _COLUMNS | {"seed"}}
+_TOLD = {
+    "training": _COLUMNS | {"template", "model", "thinking"},
+    "prompts": _COLUMNS | {"seed", "max_tests"},
+}
 """Settings by which lines differ, for the manifest."""
 _overwrite = click.option("--overwrite", is_flag=True, help="Replace the file if it is there.")
 _list_all = click.option("--list", "list_all", is_flag=True, help="List the data sets, and stop.")
@@ -141,7 +145,10 @@ def prompts_command(
         return
     _run(
         work,
-        lambda: _clean(partial(prompt_line, system=settings.system_prompt), settings),
+        lambda: _clean(
+            partial(prompt_line, system=settings.system_prompt, max_tests=settings.max_tests),
+            settings,
+        ),
         _options.Display(progress, quiet=quiet, as_json=as_json),
         overwrite=overwrite,
     )
@@ -227,7 +234,7 @@ def _describe(work: Work, *, as_json: bool) -> None:
         "config": selection.view.config or None,
         "split": selection.view.split,
         "licence": selection.origin.licence or selection.dataset.licence,
-        "rows": selection.rows,
+        "rows": work.rows,
         "tests": selection.dataset.tests,
         "files": list(selection.origin.names),
         "settings": dict(work.settings),

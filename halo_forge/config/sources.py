@@ -48,6 +48,9 @@ class SourceConfig(Section):
     hidden_share: float | None = Field(None, ge=0, lt=1)
     """Share of each task's tests that is set aside as hidden; the data set's own when not given."""
 
+    max_tests: PositiveInt | None = None
+    """Keep the first so many tests of a program, and as many hidden ones; all when not given."""
+
     system_prompt: str | None = None
     """System message for every chat that has none."""
 

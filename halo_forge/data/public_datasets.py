@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -263,16 +263,20 @@ def _files_of(
     source: str | Path | None,
     revision: str | None,
 ) -> Origin:
-    if source is None:
-        return from_hub(dataset.hub_id, revision, lambda _all, _card: files.patterns)
-    releases = dataset.releases.get(view.config, ())
-    released = [pattern.format(split=view.split) for pattern in releases]
+    released = [one.format(split=view.split) for one in dataset.releases.get(view.config, ())]
 
-    def choose(paths: Sequence[str], _card: object) -> list[str]:
-        # A folder may hold the repository and a release: one of them is enough.
+    def choose(paths: Sequence[str], card: Mapping[str, Any]) -> list[str]:
+        """Choose the repository's files as we know them, a release, or what the card says."""
         own = [one for one in files.patterns if matching(paths, [one], anywhere=True)]
-        return own or [*released, *files.patterns]
+        if own or matching(paths, released, anywhere=True):
+            return own or released
+        named = {str(one.get("config_name")) for one in card.get("configs") or []}
+        if view.config in named:
+            return split_patterns(paths, card, view.config, view.split)
+        return [*released, *files.patterns]
 
+    if source is None:
+        return from_hub(dataset.hub_id, revision, choose)
     return from_path(Path(source).expanduser(), choose)
 
 

@@ -64,12 +64,15 @@ def training_record(
     return line | {"metadata": {key: value for key, value in about.items() if value is not None}}
 
 
-def prompt_line(item: Item, system: str | None = None) -> dict[str, Any]:
+def prompt_line(
+    item: Item, system: str | None = None, max_tests: int | None = None
+) -> dict[str, Any]:
     """Return a line of a prompts file, which `load_prompts` can read.
 
     Args:
         item: The task.
         system: System message, unless the task has one of its own.
+        max_tests: Keep the first so many cases, and as many hidden ones; test code is kept whole.
 
     Raises:
         Unfit: If the line could not be read again.
@@ -78,7 +81,12 @@ def prompt_line(item: Item, system: str | None = None) -> dict[str, Any]:
     if system is not None and prompt.messages[0].role != "system":
         chat = (Message("system", system), *prompt.messages)
         prompt = dataclasses.replace(prompt, messages=chat)
-    line = prompt_record(prompt)
+    reference = dataclasses.replace(
+        prompt.reference,
+        tests=prompt.reference.tests[:max_tests],
+        hidden_tests=prompt.reference.hidden_tests[:max_tests],
+    )
+    line = prompt_record(dataclasses.replace(prompt, reference=reference))
     try:
         parse_prompt(line)
     except ConfigError as error:

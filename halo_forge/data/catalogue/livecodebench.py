@@ -6,6 +6,7 @@ run: a release is the list of its files.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import orjson
@@ -14,6 +15,7 @@ from halo_forge.core.types import Message, Prompt, Reference, TestCase
 from halo_forge.data.items import Files, Item, PublicDataset, Row, Unfit, View, set_aside
 from halo_forge.data.sealed_tests import SealedTestsError, open_sealed
 from halo_forge.data.wording import ask_for_program
+from halo_forge.utils.jsonl import parse_exactly
 from halo_forge.utils.text import fenced
 
 __all__ = ["livecodebench"]
@@ -46,7 +48,11 @@ def _item(row: Row, view: View) -> Item:
             entry_point="Solution",
         )
         starter = str(row.get("starter_code") or "").strip()
-        task = f"{statement}\n\nComplete this Python class.\n\n{fenced(starter, 'python')}"
+        # Its own grader puts a page of imports before each answer; ours judges what was said.
+        task = (
+            f"{statement}\n\nComplete this Python class. Import what you use, `typing` too."
+            f"\n\n{fenced(starter, 'python')}"
+        )
     elif kinds == {"stdin"}:
         reference = Reference(tests=_cases(shown), hidden_tests=_cases(hidden))
         task = ask_for_program(statement, "python")
@@ -105,9 +111,10 @@ def _asserts(tests: list[dict[str, Any]], method: str) -> str:
     lines = []
     for test in tests:
         try:
-            arguments = [orjson.loads(line) for line in test["input"].split("\n") if line.strip()]
-            wanted = orjson.loads(test["output"])
-        except orjson.JSONDecodeError as error:
+            lines_in = [line for line in test["input"].split("\n") if line.strip()]
+            arguments = [parse_exactly(line) for line in lines_in]
+            wanted = parse_exactly(test["output"])
+        except json.JSONDecodeError as error:
             raise Unfit(f"a test is no JSON: {error}") from error
         call = f"Solution().{method}({', '.join(map(repr, arguments))})"
         lines.append(f"assert {call} == {wanted!r}")

@@ -212,7 +212,7 @@ humaneval_plus = PublicDataset(
     configs={"default": {"test": Files(("data/test-*.parquet",), 164)}},
     convert=_humaneval_item,
     language="python",
-    releases={"default": ("HumanEvalPlus.jsonl.gz", "HumanEvalPlus.jsonl")},
+    releases={"default": ("HumanEvalPlus.jsonl.gz", "HumanEvalPlus.jsonl", "test.jsonl")},
 )
 
 mbpp_plus = PublicDataset(

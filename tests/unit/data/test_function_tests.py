@@ -1,6 +1,7 @@
 """What test code says of the function it tests, by real and made-up tests."""
 
 import json
+import re
 
 import pytest
 
@@ -91,3 +92,17 @@ def test_every_task_of_mbpp_has_an_entry_point(name):
         tests = read_tests(json.loads(line)["tests"])
         entry = calls_of(tests.source()).entry_point
         assert all(f"{entry}(" in one for one in tests.asserts)
+
+
+def test_what_is_wrong_with_mbpp():
+    """The figures of the documents: tasks that name their function, and wrong entry points."""
+    named = wrong = total = 0
+    for name in ("mbpp_train.jsonl", "mbpp_sanitized.jsonl"):
+        for line in public_file(name).read_text("utf-8").splitlines():
+            row = json.loads(line)
+            entry = calls_of(read_tests(row["tests"]).source()).entry_point
+            total += 1
+            wrong += re.search(rf"\b{row['entry_point']}\(", row["tests"]) is None
+            if name == "mbpp_train.jsonl":
+                named += re.search(rf"\b{re.escape(entry)}\b", row["prompt"]) is not None
+    assert (total, wrong, named) == (631, 16, 8)

@@ -94,6 +94,17 @@ def test_matching_keeps_the_order_of_patterns():
     assert matching(paths, ["c"], anywhere=True) == ("x/c",)
 
 
+def test_a_repository_that_moved_its_files(tmp_path):
+    """The files of a registered data set are where its card says, when not where they were."""
+    row = {"question": "How many?", "answer": "#### 1"}
+    path = tmp_path / "elsewhere" / "rows.jsonl"
+    path.parent.mkdir()
+    path.write_text(json.dumps(row) + "\n")
+    card = {"configs": [{"config_name": "main", "data_files": "elsewhere/*"}]}
+    (tmp_path / "README.md").write_text(f"---\n{json.dumps(card)}\n---\n")
+    assert select("gsm8k", source=tmp_path).origin.names == ("elsewhere/rows.jsonl",)
+
+
 class _Hub(BaseHTTPRequestHandler):
     """As much of the hub as a client needs to list and fetch one data set."""
 

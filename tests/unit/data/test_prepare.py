@@ -1,5 +1,6 @@
 """Preparing: kill -9 at any row, repeats, limits, and nothing that pretends."""
 
+import dataclasses
 import json
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import textwrap
 import pytest
 
 from halo_forge.core.errors import UserError
-from halo_forge.core.types import Message, Prompt
+from halo_forge.core.types import Message, Prompt, Reference, TestCase
 from halo_forge.data import prepare
 from halo_forge.data.items import Item, Unfit
 from halo_forge.data.prompts import load_prompts
@@ -160,6 +161,16 @@ def test_training_record():
     assert text["text"] == "Q|A"
     with pytest.raises(Unfit, match="no answer"):
         training_record(Item(_PROMPT))
+
+
+def test_fewer_tests():
+    """Cases are cut to the number asked for, hidden ones too; without one all are kept."""
+    cases = tuple(TestCase(str(n), "x") for n in range(5))
+    reference = Reference(tests=cases[:3], hidden_tests=cases[3:])
+    item = Item(dataclasses.replace(_PROMPT, reference=reference))
+    cut, whole = prompt_line(item, max_tests=1), prompt_line(item)
+    assert ([one["input"] for one in cut["tests"]], len(cut["hidden_tests"])) == (["0"], 1)
+    assert (len(whole["tests"]), len(whole["hidden_tests"])) == (3, 2)
 
 
 @pytest.mark.parametrize(
