@@ -26,8 +26,8 @@ _GRAMS, _SHARES = (6, 8, 10, 13), (0.5, 0.6, 0.7, 0.8)
 
 def statements(tasks: Path, bench: Path, ngram: int) -> tuple[list[float], list[float]]:
     """Return how much of its own task each shared task holds, and of any task each other one."""
-    rows = [row for _, row in read_jsonl(tasks, constants=True) if isinstance(row, dict)]
-    known = [row for _, row in read_jsonl(bench, constants=True) if isinstance(row, dict)]
+    rows = [row for _, row in read_jsonl(tasks, exact=True) if isinstance(row, dict)]
+    known = [row for _, row in read_jsonl(bench, exact=True) if isinstance(row, dict)]
     ids = {str(row["task_id"]).removeprefix("Mbpp/") for row in known}
     settings = DecontaminationSettings(against=(str(bench),), ngram=ngram, share=0.01)
     benchmarks = Benchmarks(settings)
