@@ -14,6 +14,7 @@ from halo_forge.commands._output import echo_grid, echo_json
 from halo_forge.config.sources import SourceConfig
 from halo_forge.core.errors import UserError
 from halo_forge.data import public_datasets
+from halo_forge.data.decontaminate import Benchmarks, guarded
 from halo_forge.data.items import Item
 from halo_forge.data.prepare import Work, already_done, prepare, work_of
 from halo_forge.data.templates import TEMPLATES
@@ -34,6 +35,7 @@ _SOURCE_FLAGS: dict[str | tuple[str, ...], str] = {
     "--response-field": "response_field",
     "--max-samples": "max_samples",
     "--system-prompt": "system_prompt",
+    "--against": "decontaminate.against",
 }
 _TRAINING_FLAGS: dict[str | tuple[str, ...], str] = {
     **_SOURCE_FLAGS,
@@ -97,7 +99,7 @@ def prepare_command(
         return
     _run(
         work,
-        lambda: _training_line(settings),
+        lambda: _clean(_training_line(settings), settings),
         _options.Display(progress, quiet=quiet, as_json=as_json),
         overwrite=overwrite,
     )
@@ -143,7 +145,10 @@ def prompts_command(
         return
     _run(
         work,
-        lambda: partial(prompt_line, system=settings.system_prompt, max_tests=settings.max_tests),
+        lambda: _clean(
+            partial(prompt_line, system=settings.system_prompt, max_tests=settings.max_tests),
+            settings,
+        ),
         _options.Display(progress, quiet=quiet, as_json=as_json),
         overwrite=overwrite,
     )
@@ -165,9 +170,19 @@ def _work(kind: Literal["training", "prompts"], settings: SourceConfig) -> Work:
         hidden=settings.hidden_share,
     )
     told = settings.model_dump(include=_TOLD[kind])
+    if settings.decontaminate.against:
+        told["decontaminate"] = Benchmarks(settings.decontaminate).facts()
     if kind == "prompts":
         told["hidden_share"] = selection.view.hidden
     return work_of(selection, kind, Path(settings.output), settings.max_samples, told)
+
+
+def _clean(
+    make: Callable[[Item], dict[str, Any]], settings: SourceConfig
+) -> Callable[[Item], dict[str, Any]]:
+    """Leave out what holds a task of the benchmarks, if there are any."""
+    chosen = settings.decontaminate
+    return guarded(make, Benchmarks(chosen)) if chosen.against else make
 
 
 def _training_line(settings: SourceConfig) -> Callable[[Item], dict[str, Any]]:

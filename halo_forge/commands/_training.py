@@ -13,6 +13,7 @@ from halo_forge.commands._output import echo_grid, echo_json
 from halo_forge.config.base import flatten
 from halo_forge.config.load import Resolved
 from halo_forge.config.raft import RaftConfig
+from halo_forge.data.decontaminate import decontaminate_prompts
 from halo_forge.data.prompts import load_prompts
 from halo_forge.report.records import Run, is_run, read_run
 from halo_forge.report.tables import before_after, settings_grid
@@ -68,7 +69,7 @@ def train_and_show(config: RaftConfig, display: Display, *, fork: Path | None = 
 
 
 def _plan(config: RaftConfig, path: Path) -> dict[str, Any]:
-    prompts = len(load_prompts(config.prompts))
+    prompts = len(decontaminate_prompts(load_prompts(config.prompts), config.decontaminate).kept)
     return {
         "run": printable(str(path)),
         "prompts": prompts,

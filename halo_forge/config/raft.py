@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from halo_forge.config.base import Fraction, NonNegative, Positive, PositiveInt, Section, Switch
+from halo_forge.config.data import DecontaminationSettings
 from halo_forge.config.sections import (
     GenerationSettings,
     HardwareSettings,
@@ -138,6 +139,7 @@ class RaftConfig(Section):
     seed: int = Field(0, ge=0)
     """Seed of everything random."""
 
+    decontaminate: DecontaminationSettings = DecontaminationSettings()
     raft: LoopSettings = LoopSettings()
     adaptive: AdaptiveSettings = AdaptiveSettings()
     generation: GenerationSettings = GenerationSettings()
@@ -152,6 +154,7 @@ class RaftConfig(Section):
 
     NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset(
         {
+            *(f"decontaminate.{name}" for name in DecontaminationSettings.model_fields),
             "eval_prompts",
             "generation.server.api_key_env",
             "generation.server.concurrency",

@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from halo_forge.config.base import PositiveInt, Section
+from halo_forge.config.data import DecontaminationSettings
 
 __all__ = ["SourceConfig"]
 
@@ -61,6 +62,8 @@ class SourceConfig(Section):
 
     thinking: Literal["keep", "strip"] = "keep"
     """What becomes of reasoning in `<think>` blocks."""
+
+    decontaminate: DecontaminationSettings = DecontaminationSettings()
 
     @model_validator(mode="after")
     def _one_template(self) -> Self:

@@ -29,6 +29,7 @@ __all__ = [
     "Scan",
     "load_prompts",
     "prompts_digest",
+    "require_file",
     "scan_prompts",
     "write_prompts",
 ]
@@ -96,7 +97,7 @@ def scan_prompts(source: str | Path) -> Scan:
         entries = [Entry(number, p) for number, p in enumerate(load_builtin(str(source)), 1)]
         return Scan(str(source), tuple(entries), ())
     path = Path(source)
-    _require_file(path)
+    require_file(path)
     scan = _Scanner()
     try:
         for number, value in read_jsonl(path):
@@ -166,7 +167,12 @@ def _listed(scan: Scan) -> Sequence[str]:
     return [*lines, f"... and {more} more"] if more > 0 else lines
 
 
-def _require_file(path: Path) -> None:
+def require_file(path: Path) -> None:
+    """Refuse what is no file, with the nearest name.
+
+    Raises:
+        UserError: If ``path`` is a directory or nothing.
+    """
     if path.is_dir():
         raise UserError(f"{path}: is a directory; a JSONL file is wanted.{_jsonl_in(path)}")
     if path.exists():

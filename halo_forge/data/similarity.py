@@ -34,7 +34,9 @@ def shingles(text: str) -> frozenset[_Shingle]:
     shingle.
     """
     words = _TOKEN.findall(text.casefold())
-    return frozenset(tuple(words[at : at + 3]) for at in range(max(1, len(words) - 2)))
+    if len(words) < 3:
+        return frozenset([tuple(words)])
+    return frozenset(zip(words, words[1:], words[2:], strict=False))
 
 
 def jaccard(left: frozenset[_Shingle], right: frozenset[_Shingle]) -> float:

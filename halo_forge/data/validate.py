@@ -1,222 +1,252 @@
-"""Checks of a prompts file: every finding with its line, and what it costs to leave it.
+"""Checks of a data file, line by line: every finding with its line, memory that does not follow it.
 
-`check_prompts` needs the file alone, `check_overlap` a second one, and `check_gold` something
-that judges answers; it is a parameter because verifiers live above this floor.
+What is kept of a line is its place, a digest and what near-duplicates are found by; the file is
+read once more to write what is fit.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+import hashlib
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
 
-from halo_forge.core.errors import VerifierFault
-from halo_forge.core.types import Prompt, Reference, Sample, TestCase, Verdict
-from halo_forge.data.prompts import Entry, Scan
-from halo_forge.data.similarity import near_pairs
-from halo_forge.utils.text import fenced
+import orjson
 
-__all__ = ["Finding", "Judge", "Report", "check_gold", "check_overlap", "check_prompts"]
+from halo_forge.config.data import ValidateConfig
+from halo_forge.core.errors import ConfigError, UserError
+from halo_forge.core.types import Message
+from halo_forge.data.content import chat_content, prompt_content
+from halo_forge.data.decontaminate import Benchmarks, Overlap
+from halo_forge.data.findings import Finding, Kind, Lengths, Record, Report
+from halo_forge.data.gold import Judge, check_gold
+from halo_forge.data.near_duplicates import NearDuplicates
+from halo_forge.data.record_checks import code_findings, test_findings
+from halo_forge.data.shapes import parse_record, read_records, shape_of, tell_kind
+from halo_forge.store.atomic import write_lines
+from halo_forge.utils.jsonl import BadLine
 
-Judge = Callable[[Sequence[Sample]], Iterable[Verdict]]
-"""Judges samples and gives a verdict for each, in any order."""
+__all__ = ["Measure", "Tools", "validate"]
+
+Measure = Callable[[Sequence[tuple[tuple[Message, ...], str | None]]], list[int]]
+"""Counts the tokens of chats, or of plain texts beside an empty chat."""
+
+_BATCH = 64
+_NOUNS = {"prompts": "prompts", "training": "training records"}
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is wrong (``error``) or suspicious (``warning``) about a prompts file.
+@dataclass(frozen=True)
+class Tools:
+    """What checks need that lives above this floor, or belongs to the caller.
 
     Attributes:
-        rule: Short name of the check that found it.
-        line: Where it was found, from 1; ``None`` when it concerns the whole file.
-        id: The prompt's id, when the line has one.
+        measure: Counts tokens; lengths are not looked at without.
+        judge: Judges answers; references are not run without.
+        advance: Told how many lines were read.
     """
 
-    level: Literal["error", "warning"]
-    rule: str
-    message: str
-    line: int | None = None
-    id: str | None = None
+    measure: Measure | None = None
+    judge: Judge | None = None
+    advance: Callable[[int], None] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """The findings of a prompts file, by line."""
+def validate(
+    source: str | Path,
+    config: ValidateConfig,
+    tools: Tools,
+    kind: Kind | None = None,
+    write: Path | None = None,
+) -> Report:
+    """Check a data file.
 
-    source: str
-    prompts: int
-    findings: tuple[Finding, ...]
-
-    @property
-    def errors(self) -> int:
-        """Number of findings that make the file unfit."""
-        return sum(finding.level == "error" for finding in self.findings)
-
-    @property
-    def warnings(self) -> int:
-        """Number of findings to look at."""
-        return len(self.findings) - self.errors
-
-    def joined(self, further: Iterable[Finding]) -> Report:
-        """Return the report with further findings, again by line."""
-        findings = sorted((*self.findings, *further), key=lambda finding: finding.line or 0)
-        return dataclasses.replace(self, findings=tuple(findings))
-
-
-def check_prompts(scan: Scan) -> Report:
-    """Check a file on its own: unreadable lines, repeats, near-duplicates, weak tests."""
-    findings = [
-        Finding("error", problem.rule, problem.reason, problem.line, problem.id)
-        for problem in scan.problems
-    ]
-    if not scan.entries and not scan.problems:
-        findings.append(Finding("error", "empty", "holds no prompts"))
-    for entry in scan.entries:
-        findings += _test_findings(entry)
-    findings += _near_findings(scan.entries)
-    return Report(scan.source, len(scan.entries), ()).joined(findings)
-
-
-def check_overlap(scan: Scan, against: Scan) -> list[Finding]:
-    """Find prompts of ``scan`` that ``against`` has too, word for word or nearly.
-
-    A score on prompts that were trained on says nothing, so the same prompt is an error; a near
-    one is a warning, because tasks can be told in similar words and differ.
-    """
-    theirs = {_turns(entry.prompt): entry.line for entry in against.entries}
-    findings, rest = [], []
-    for entry in scan.entries:
-        line = theirs.get(_turns(entry.prompt))
-        if line is None:
-            rest.append(entry)
-        else:
-            message = f"the same prompt as {against.source}:{line}"
-            findings.append(_finding("error", "overlap", entry, message))
-    for mine, other, similarity in near_pairs(_texts(rest), _texts(against.entries)):
-        message = f"{similarity:.0%} the same as {against.source}:{against.entries[other].line}"
-        findings.append(_finding("warning", "near-overlap", rest[mine], message))
-    return findings
-
-
-def check_gold(scan: Scan, judge: Judge) -> list[Finding]:
-    """Judge each reference solution (must score 1.0) and an empty answer (must score less).
-
-    The solution is judged on the tests and the hidden tests together. What this cannot check, a
-    prompt without a solution or with test code instead of cases, is a warning.
+    Args:
+        source: A file of prompts or of training records, or ``builtin:LANGUAGE/SPLIT``.
+        config: Thresholds, tokenizer, benchmarks.
+        tools: What counts tokens and judges answers.
+        kind: What the file holds; told by its first lines when absent.
+        write: Where to write the lines without an error, as JSONL, whole or not at all. Those that
+            overlap with a benchmark and are to be kept have it noted in their ``metadata``.
 
     Raises:
-        VerifierFault: If an answer could not be judged; that is not the file's failing.
+        UserError: If a file cannot be read, or the gold check is asked for without prompts.
+        VerifierFault: If a reference could not be judged.
+        StoreFault: If the disk refuses.
     """
-    findings: list[Finding] = []
-    asked: list[Entry] = []
-    samples: list[Sample] = []
-    for entry in scan.entries:
-        obstacle = _gold_obstacle(entry.prompt.reference)
-        if obstacle is not None:
-            findings.append(_finding("warning", "gold", entry, obstacle))
-        for prompt, answer in _gold_questions(entry.prompt):
-            asked.append(entry)
-            samples.append(Sample(prompt, len(samples), answer))
-    verdicts = sorted(judge(samples), key=lambda verdict: verdict.sample.index)
-    faults = [verdict for verdict in verdicts if verdict.fault is not None]
-    if faults:
-        raise VerifierFault(
-            f"{len(faults)} of {len(verdicts)} answers could not be judged; "
-            f"the first, of {faults[0].sample.prompt.id}: {faults[0].fault}"
-        )
-    for entry, verdict in zip(asked, verdicts, strict=True):
-        findings += _gold_findings(entry, verdict)
-    return findings
+    kind = kind or tell_kind(source)
+    if tools.judge is not None and kind != "prompts":
+        raise UserError(f"{source}: holds training records, which bring no tests to run")
+    with ExitStack() as stack:
+        near = stack.enter_context(NearDuplicates(config.near, seed=config.seed))
+        check = _Check(source, kind, config, tools, near)
+        lines = read_records(source)
+        while batch := list(islice(lines, _BATCH)):
+            check.look([record for line in batch for record in check.read(*line)])
+            if tools.advance is not None:
+                tools.advance(len(batch))
+        report = check.report()
+    if write is not None:
+        _write_fit(source, write, report, check.marks)
+    return report
 
 
-def _finding(level: Literal["error", "warning"], rule: str, entry: Entry, message: str) -> Finding:
-    return Finding(level, rule, message, entry.line, entry.prompt.id)
+class _Check:
+    """The checks of one file, and what they remember of its lines."""
+
+    def __init__(
+        self,
+        source: str | Path,
+        kind: Kind,
+        config: ValidateConfig,
+        tools: Tools,
+        near: NearDuplicates,
+    ) -> None:
+        self._source = str(source)
+        self._kind = kind
+        self._config = config
+        self._tools = tools
+        self._near = near
+        self._near_lines = array("q")
+        settings = config.decontaminate
+        self._benchmarks = Benchmarks(settings) if settings.against else None
+        self._formats: Counter[str] = Counter()
+        self._chats: dict[bytes, int] = {}
+        self._ids: dict[str, int] = {}
+        self._counts = array("q")
+        self._findings: list[Finding] = []
+        self.marks: dict[int, list[Overlap]] = {}
+
+    def read(self, line: int, row: dict[str, Any] | BadLine) -> Iterator[Record]:
+        """Yield the record of a line, if it has one that no earlier line has."""
+        if isinstance(row, BadLine):
+            self._findings.append(Finding("error", "unreadable", row.reason, line))
+            return
+        try:
+            record = parse_record(line, row, self._kind)
+        except ConfigError as error:
+            given = row.get("id")
+            name = given if isinstance(given, str) else None
+            self._findings += [
+                Finding("error", "invalid", why, line, name) for why in error.problems
+            ]
+            return
+        self._formats[shape_of(row, self._kind)] += 1
+        repeated = self._repeated(record)
+        if repeated is not None:
+            self._findings.append(repeated)
+            return
+        yield record
+
+    def look(self, records: Sequence[Record]) -> None:
+        """Look at records that were read."""
+        for record in records:
+            self._near.add(_near_text(record))
+            self._near_lines.append(record.line)
+            self._findings += code_findings(record)
+            if record.prompt is not None:
+                self._findings += test_findings(record, record.prompt.reference)
+            self._findings += self._overlap(record)
+        if self._tools.measure is not None and records:
+            self._measure(records, self._tools.measure)
+        if self._tools.judge is not None:
+            self._findings += check_gold(records, self._tools.judge)
+
+    def report(self) -> Report:
+        """Return what was found, near-duplicates last."""
+        for at, other, similarity in self._near.pairs():
+            message = f"{similarity:.0%} the same as line {self._near_lines[other]}"
+            line = self._near_lines[at]
+            self._findings.append(Finding("warning", "near-duplicate", message, line))
+        if not self._formats and not self._findings:
+            self._findings.append(Finding("error", "empty", f"holds no {_NOUNS[self._kind]}"))
+        return Report(
+            source=self._source,
+            kind=self._kind,
+            records=len(self._near_lines),
+            formats=dict(self._formats.most_common()),
+            lengths=Lengths.of(self._config.tokenizer or "", self._counts),
+            decontamination=self._decontamination(),
+        ).joined(self._findings)
+
+    def _repeated(self, record: Record) -> Finding | None:
+        """Return what says that an earlier line says the same, or has the same id."""
+        noun = "prompt" if record.prompt is not None else "record"
+        chat = _digest(record)
+        first = self._chats.setdefault(chat, record.line)
+        if first != record.line:
+            message = f"the same {noun} as line {first}"
+            return record.finding("error", f"repeated-{noun}", message)
+        if record.prompt is not None:
+            first = self._ids.setdefault(record.prompt.id, record.line)
+            if first != record.line:
+                message = f"the id {record.prompt.id!r} is taken by line {first}"
+                return record.finding("error", "repeated-id", message)
+        return None
+
+    def _overlap(self, record: Record) -> Iterator[Finding]:
+        if self._benchmarks is None:
+            return
+        prompt = record.prompt
+        content = prompt_content(prompt) if prompt else chat_content(record.messages, record.text)
+        overlaps = self._benchmarks.overlaps(content)
+        if not overlaps:
+            return
+        self.marks[record.line] = overlaps
+        best, *others = overlaps
+        more = f", and {len(others)} more" if others else ""
+        what = "the task" if best.kind == "text" else "the solution"
+        message = f"holds {best.share:.0%} of {what} {best.item} of {best.source}{more}"
+        marked = self._config.decontaminate.action == "mark"
+        yield record.finding("warning" if marked else "error", "contaminated", message)
+
+    def _measure(self, records: Sequence[Record], measure: Measure) -> None:
+        counts = measure([(record.messages, record.text) for record in records])
+        self._counts.extend(counts)
+        most = self._config.max_tokens
+        for record, count in zip(records, counts, strict=True):
+            if most is not None and count > most:
+                message = f"{count} tokens, {count - most} more than {most}"
+                self._findings.append(record.finding("error", "too-long", message))
+
+    def _decontamination(self) -> dict[str, Any] | None:
+        if self._benchmarks is None:
+            return None
+        return {**self._benchmarks.facts(), "overlapping": len(self.marks)}
 
 
-def _turns(prompt: Prompt) -> tuple[str, ...]:
-    # The system message sets the manner, not the task.
-    return tuple(turn.content for turn in prompt.messages if turn.role != "system")
-
-
-def _texts(entries: Iterable[Entry]) -> list[str]:
-    return ["\n".join(_turns(entry.prompt)) for entry in entries]
-
-
-def _near_findings(entries: Sequence[Entry]) -> Iterator[Finding]:
-    for mine, other, similarity in near_pairs(_texts(entries)):
-        message = f"{similarity:.0%} the same as line {entries[other].line}"
-        yield _finding("warning", "near-duplicate", entries[mine], message)
-
-
-def _is_judged(reference: Reference) -> bool:
-    return bool(reference.tests or reference.test_code) or reference.expected_output is not None
-
-
-def _test_findings(entry: Entry) -> Iterator[Finding]:
-    """Check what the tests of one prompt can tell apart."""
-    reference = entry.prompt.reference
-    if not _is_judged(reference):
-        yield _finding("warning", "no-tests", entry, "no tests, so only compilation can be judged")
-    for name, cases in (("tests", reference.tests), ("hidden_tests", reference.hidden_tests)):
-        yield from _case_findings(entry, name, cases)
-    shown = {case.input for case in reference.tests}
-    repeated = sum(case.input in shown for case in reference.hidden_tests)
-    if repeated:
-        message = f"{repeated} of the hidden tests have the input of a test, so they hide nothing"
-        yield _finding("warning", "hidden-test-repeats", entry, message)
-
-
-def _case_findings(entry: Entry, name: str, cases: Sequence[TestCase]) -> Iterator[Finding]:
-    outputs = defaultdict(set)
-    for case in cases:
-        outputs[case.input].add(tuple(case.expected.split()))
-    contradicted = [given for given, expected in outputs.items() if len(expected) > 1]
-    if contradicted:
-        message = f"{name} expect different outputs for the input {contradicted[0]!r}"
-        yield _finding("error", "contradiction", entry, message)
-    elif len(outputs) < len(cases):
-        message = f"{len(cases) - len(outputs)} of the {name} repeat another one"
-        yield _finding("warning", "test-repeats", entry, message)
-    if len(cases) > 1 and len({case.expected for case in cases}) == 1:
-        message = f"all {name} expect the same output: a program that prints it passes"
-        yield _finding("warning", "constant-output", entry, message)
-
-
-def _gold_obstacle(reference: Reference) -> str | None:
-    if reference.test_code is not None:
-        return "test code is not run by the gold check, so it is unchecked"
-    if reference.solution is None:
-        return "no reference solution, so its tests are unchecked"
-    return None
-
-
-def _gold_questions(prompt: Prompt) -> Iterator[tuple[Prompt, str]]:
-    """Yield the empty answer and the solution, each with the prompt to judge it by."""
-    reference = prompt.reference
-    if not reference.tests and reference.expected_output is None:
-        return
-    yield prompt, ""
-    if reference.solution is None:
-        return
-    hidden = tuple(
-        dataclasses.replace(case, name=case.name or f"hidden test {number}")
-        for number, case in enumerate(reference.hidden_tests, 1)
+def _write_fit(
+    source: str | Path, path: Path, report: Report, marks: Mapping[int, Sequence[Overlap]]
+) -> None:
+    unfit = report.unfit
+    write_lines(
+        path,
+        (
+            orjson.dumps(_marked(row, marks.get(line, ()))) + b"\n"
+            for line, row in read_records(source)
+            if line not in unfit and not isinstance(row, BadLine)
+        ),
     )
-    if reference.tests and hidden:
-        # Judges may remember verdicts by prompt id and answer; with other tests it is another one.
-        both = dataclasses.replace(reference, tests=reference.tests + hidden, hidden_tests=())
-        prompt = dataclasses.replace(prompt, id=f"{prompt.id}#gold", reference=both)
-    yield prompt, fenced(reference.solution, prompt.language or "")
 
 
-def _gold_findings(entry: Entry, verdict: Verdict) -> Iterator[Finding]:
-    result = verdict.result
-    assert result is not None, "faults were raised"
-    if not verdict.sample.completion and result.reward == 1.0:
-        yield _finding("error", "gold", entry, "an empty answer scores 1.0: the tests test nothing")
-    elif verdict.sample.completion and result.reward < 1.0:
-        why = " ".join((result.error or result.details).split())
-        message = f"the reference solution scores {result.reward:g}: {why}"
-        yield _finding("error", "gold", entry, message)
+def _digest(record: Record) -> bytes:
+    said: Any = [[turn.role, turn.content] for turn in record.messages] or record.text
+    return hashlib.blake2b(orjson.dumps(said), digest_size=16).digest()
+
+
+def _near_text(record: Record) -> str:
+    """Return what near-duplicates are told by: what a prompt asks, all that a record says."""
+    # The system message sets the manner, not the task.
+    turns = [turn.content for turn in record.messages if turn.role != "system"]
+    return record.text if record.text is not None else "\n".join(turns)
+
+
+def _marked(row: dict[str, Any], overlaps: Sequence[Overlap]) -> dict[str, Any]:
+    if not overlaps:
+        return row
+    notes = row.get("metadata")
+    kept = notes if isinstance(notes, dict) else {} if notes is None else {"metadata": notes}
+    return {**row, "metadata": {**kept, "contaminated": [asdict(one) for one in overlaps]}}

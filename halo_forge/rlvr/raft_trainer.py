@@ -16,6 +16,7 @@ from halo_forge.config.raft import RaftConfig
 from halo_forge.core import registry
 from halo_forge.core.errors import UserError
 from halo_forge.core.types import Prompt
+from halo_forge.data.decontaminate import Cleaned, decontaminate_prompts
 from halo_forge.data.prompts import load_prompts, prompts_digest, write_prompts
 from halo_forge.engines.base import Engine, EngineSpec, open_engine
 from halo_forge.rlvr.cycle import Collaborators, run_cycles
@@ -58,7 +59,10 @@ class RAFTTrainer:
             Fault: If the machine or the disk lets us down; the same command goes on later.
         """
         config = self._config
-        prompts = load_prompts(config.prompts, system=config.system_prompt)
+        cleaned = decontaminate_prompts(
+            load_prompts(config.prompts, system=config.system_prompt), config.decontaminate
+        )
+        prompts = cleaned.kept
         eval_prompts = _load_heldout(config, prompts)
         run = RunDir(Path(config.output_dir))
         start = config.sft_checkpoint or config.model.name
@@ -72,7 +76,7 @@ class RAFTTrainer:
             self._check_parts(start, learner)
             guarded = self._guarded(start, verifier, prompts, eval_prompts)
             stack.enter_context(run.lock())
-            self._claim(run, guarded, prompts, eval_prompts)
+            self._claim(run, guarded, cleaned, eval_prompts)
             stack.enter_context(_log_file(run))
             crew = Collaborators(
                 config=config,
@@ -135,19 +139,21 @@ class RAFTTrainer:
         self,
         run: RunDir,
         guarded: Mapping[str, Any],
-        prompts: Sequence[Prompt],
+        cleaned: Cleaned[Prompt],
         eval_prompts: Sequence[Prompt],
     ) -> None:
-        """Make the directory this run's own, and note the machine."""
-        facts = {
+        """Make the directory this run's own, and note the machine and what was not trained on."""
+        facts: dict[str, Any] = {
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": sys.argv,
             "libraries": {name: version(name) for name in _LIBRARIES},
             "machine": hardware.describe(disk=run.path),
         }
+        if cleaned.facts:
+            facts["decontamination"] = cleaned.facts
         run.claim(guarded, facts, dump_yaml(self._config))
         with disk_errors(run.path):
-            write_prompts(run.prompts_path, prompts)
+            write_prompts(run.prompts_path, cleaned.kept)
             write_prompts(run.eval_prompts_path, eval_prompts)
 
 

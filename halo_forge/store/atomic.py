@@ -12,12 +12,12 @@ import glob
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from halo_forge.core.errors import StoreFault
 
-__all__ = ["disk_errors", "replace_directory", "sync_directory", "write_text"]
+__all__ = ["disk_errors", "replace_directory", "sync_directory", "write_lines", "write_text"]
 
 _TEMPORARY = ".tmp-"
 
@@ -55,14 +55,26 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         StoreFault: If the disk refuses.
     """
+    write_lines(path, [text.encode()])
+
+
+def write_lines(path: Path, lines: Iterable[bytes]) -> int:
+    """Replace ``path`` by lines as they come, whole or not at all, and return how many.
+
+    Raises:
+        StoreFault: If the disk refuses.
+    """
+    count = 0
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         for leftover in _leftovers(path):
             leftover.unlink(missing_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}{_TEMPORARY}")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
+            with os.fdopen(handle, "wb") as file:
+                for line in lines:
+                    file.write(line)
+                    count += 1
                 file.flush()
                 os.fsync(file.fileno())
             Path(name).chmod(0o644)  # mkstemp makes files that nobody else may read
@@ -71,6 +83,7 @@ def write_text(path: Path, text: str) -> None:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+    return count
 
 
 @contextlib.contextmanager

@@ -10,8 +10,8 @@ import pytest
 
 from halo_forge.core.types import Message, Prompt, Reference, Sample
 from halo_forge.data.builtin import LANGUAGE_TITLES, load_builtin, tasks
-from halo_forge.data.prompts import scan_prompts
-from halo_forge.data.validate import check_gold
+from halo_forge.data.gold import check_gold
+from halo_forge.data.shapes import parse_record, read_records
 from halo_forge.rlvr.verifiers import ExecutionVerifier
 from halo_forge.rlvr.verifiers.batch import judge_all
 from halo_forge.utils.text import fenced
@@ -30,9 +30,10 @@ def verifier():
 @pytest.mark.parametrize("language", LANGUAGE_TITLES)
 def test_references_pass_and_empty_answers_do_not(verifier, language):
     """Every reference scores 1.0 on tests and hidden tests together, an empty answer less."""
-    scan = scan_prompts(f"builtin:{language}/all")
-    assert len(scan.entries) == len(tasks())
-    assert check_gold(scan, lambda samples: judge_all(verifier, samples)) == []
+    lines = read_records(f"builtin:{language}/all")
+    records = [parse_record(line, row, "prompts") for line, row in lines]
+    assert len(records) == len(tasks())
+    assert check_gold(records, lambda samples: judge_all(verifier, samples)) == []
 
 
 @pytest.mark.timeout(1800)

@@ -6,10 +6,10 @@ import re
 
 import pytest
 
+from halo_forge.config.data import DecontaminationSettings, ValidateConfig
 from halo_forge.data.builtin import LANGUAGE_TITLES, compose, load_builtin, tasks
-from halo_forge.data.prompts import scan_prompts
 from halo_forge.data.similarity import jaccard, shingles
-from halo_forge.data.validate import check_overlap, check_prompts
+from halo_forge.data.validate import Tools, validate
 
 _LANGUAGE_NAMES = re.compile(
     r"\bc\+\+|\bcpp\b|\bc program|\bpython|\bjava|\brust\b|\biostream|\bstd::|\bprintf|\bint\b"
@@ -116,11 +116,10 @@ def test_no_task_is_another_one_in_disguise(language, rename):
 @pytest.mark.parametrize("language", LANGUAGE_TITLES)
 def test_prompts_files_rules_hold(language):
     """The built-in sets pass the checks that users' files have to pass."""
-    for split in ("train", "heldout"):
-        report = check_prompts(scan_prompts(f"builtin:{language}/{split}"))
+    train = DecontaminationSettings(against=(f"builtin:{language}/train",))
+    for split, against in (("train", {}), ("heldout", {"decontaminate": train})):
+        report = validate(f"builtin:{language}/{split}", ValidateConfig(**against), Tools())
         assert report.findings == ()
-    heldout, train = (scan_prompts(f"builtin:{language}/{s}") for s in ("heldout", "train"))
-    assert check_overlap(heldout, train) == []
 
 
 def test_prompt_of_a_task():

@@ -1,13 +1,14 @@
-"""Checks of prompts files: each rule, and a file full of faults of which none is missed."""
+"""Checks of data files: a file full of faults of which none is missed, and nothing else said."""
 
+import gzip
 import json
+import tracemalloc
 
 import pytest
 
-from halo_forge.core.errors import VerifierFault
-from halo_forge.core.types import Verdict, VerifyResult
-from halo_forge.data.prompts import scan_prompts
-from halo_forge.data.validate import check_gold, check_overlap, check_prompts
+from halo_forge.config.data import DecontaminationSettings, ValidateConfig
+from halo_forge.core.errors import StoreFault, UserError
+from halo_forge.data.validate import Tools, validate
 
 _GOOD = [{"input": "1\n", "expected": "1\n"}, {"input": "2\n", "expected": "4\n"}]
 _SUBJECTS = [
@@ -31,27 +32,36 @@ def _good(at, **changes):
     }
 
 
+def _chat(asked, answer, **more):
+    turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+    return {"messages": turns, **more}
+
+
+def _code(language, code, fence="\n```"):
+    return f"Here it is.\n\n```{language}\n{code}{fence}"
+
+
 def _lines(*lines):
     return "".join((x if isinstance(x, str) else json.dumps(x)) + "\n" for x in lines)
 
 
 @pytest.fixture
-def scan(tmp_path):
-    """Write objects (or raw lines) to a named file and scan it."""
+def check(tmp_path):
+    """Write objects (or raw lines) to a file and check it."""
 
-    def _scan(*lines, name="prompts.jsonl"):
+    def _check(*lines, name="data.jsonl", tools=None, kind=None, write=None, **settings):
         path = tmp_path / name
         path.write_text(_lines(*lines), "utf-8")
-        return scan_prompts(path)
+        return validate(path, ValidateConfig(**settings), tools or Tools(), kind, write)
 
-    return _scan
+    return _check
 
 
 def _found(report):
     return [(item.line, item.rule) for item in report.findings]
 
 
-PLANTED = [
+PROMPTS = [
     (_good(0), None),
     ('{"prompt": "cut', "unreadable"),
     ('["prompt", "a list"]', "unreadable"),
@@ -91,129 +101,329 @@ PLANTED = [
     ),
     ({"id": "t5", "prompt": "Name the capital of a country.", "tests": "assert f() == 1"}, None),
     ({"id": "t6", "prompt": "Print a greeting.", "expected_output": "hello\n"}, None),
+    (
+        {
+            "id": "t7",
+            "prompt": "Halve what stands on the line.",
+            "tests": _GOOD,
+            "language": "python",
+            "reference": "def half(x):\n    return (x",
+        },
+        "truncated-code",
+    ),
+    (
+        {
+            "id": "t8",
+            "prompt": "Tell apart odd and even ones.",
+            "tests": _GOOD,
+            "language": "rust",
+            "reference": "def odd(x):\n    return x % 2",
+        },
+        "language-mismatch",
+    ),
+    (
+        {
+            "id": "t9",
+            "prompt": "Swap both ends of a list.",
+            "tests": _GOOD,
+            "language": "cpp",
+            "reference": "int main() {\n  for (;;) {\n    break;\n",
+        },
+        "truncated-code",
+    ),
+    (
+        {
+            "id": "t10",
+            "prompt": "Print every third letter of it.",
+            "tests": _GOOD,
+            "language": "python",
+            "reference": "print 'x'\nx = 1\n",
+        },
+        "syntax",
+    ),
+    (
+        {
+            "id": "t11",
+            "prompt": "Count the islands on the chart.",
+            "tests": _GOOD,
+            "reference": "It is done so:\n```python\n```",
+        },
+        "empty-code",
+    ),
 ]
+_WHOLE_RUST = 'fn main() {\n    let mut x = 1;\n    println!("{}", x);\n}'
+TRAINING = [
+    (_chat("Add two numbers.", _code("python", "def add(a, b):\n    return a + b")), None),
+    ('{"messages": [{"role": "user"', "unreadable"),
+    ("[1, 2]", "unreadable"),
+    ("not json at all", "unreadable"),
+    ({"prompt": "Greet the reader of this.", "completion": "Good day to you."}, None),
+    ({"promt": "a", "completion": "b"}, "invalid"),
+    ({"prompt": "a question without an answer"}, "invalid"),
+    ({"prompt": "What?", "completion": ""}, "invalid"),
+    ({"prompt": "How?", "completion": 7}, "invalid"),
+    ({"prompt": " ", "completion": "to nothing"}, "invalid"),
+    ({"messages": []}, "invalid"),
+    ({"messages": "hello"}, "invalid"),
+    ({"messages": [{"role": "user", "content": "and?"}]}, "invalid"),
+    ({"messages": [{"role": "assistant", "content": ["a", "list"]}]}, "invalid"),
+    ({"messages": [{"role": "narrator", "content": "once"}]}, "invalid"),
+    ({"text": ""}, "invalid"),
+    ({"id": "nothing in it"}, "invalid"),
+    ({"instruction": "Name a colour of the sky.", "input": "", "output": "Blue it is."}, None),
+    ({"query": "Which river runs through Rome?", "response": "The Tiber does that."}, None),
+    ({"question": "How many legs has a spider got?", "answer": "Eight legs, always."}, None),
+    ({"prompt": "Greet the reader of this.", "completion": "Good day to you."}, "repeated-record"),
+    (
+        _chat("Add the two numbers.", _code("python", "def add(a, b):\n    return a + b")),
+        "near-duplicate",
+    ),
+    (_chat("Sort it upwards, please.", _code("python", "sorted(x)", "")), "unclosed-fence"),
+    (_chat("Say what you would run there.", _code("python", "")), "empty-code"),
+    (
+        _chat("Find the biggest of them all.", _code("python", "def top(x):\n    best = max(x")),
+        "truncated-code",
+    ),
+    (
+        _chat("Loop over every key of it.", _code("py", "for key in table:\n    if key:")),
+        "truncated-code",
+    ),
+    (
+        _chat("Quote her last words for me.", _code("python", "said = 'no more than")),
+        "truncated-code",
+    ),
+    (
+        _chat("Start the engine in C++ now.", _code("cpp", "int main() {\n  if (true) {\n  }")),
+        "truncated-code",
+    ),
+    (
+        _chat("Print with the old statement.", _code("python", "print 'old'\nx = 2")),
+        "syntax",
+    ),
+    (
+        _chat("Do it in Rust, the safe way.", _code("rust", "def f(x):\n    return x")),
+        "language-mismatch",
+    ),
+    (
+        _chat("Do that in Python instead of it.", _code("python", _WHOLE_RUST)),
+        "language-mismatch",
+    ),
+    (
+        _chat("A Go program that says hello.", _code("rust", _WHOLE_RUST), language="go"),
+        "language-mismatch",
+    ),
+    (
+        _chat("Which one is it, C or else?", _code("go", "#include <stdio.h>\nint main() {}")),
+        "language-mismatch",
+    ),
+    (_chat("Recite the whole long poem.", "la " * 400), "too-long"),
+    (
+        _chat(
+            "Given the toll grid, find the cheapest way from the upper left to the lower right.",
+            "First look at where the tolls are.",
+        ),
+        "contaminated",
+    ),
+    ({"text": "A lesson on Rust.\n\n```rust\nfn one<'a>(x: &'a str) -> char { '{' }\n```\n"}, None),
+    (
+        {"prompt": "In C?", "completion": "```c\nint f() { return '{'; } // }}\n```"},
+        None,
+    ),
+]
+_TASK = {
+    "task_id": "grid/1",
+    "prompt": "Given the toll grid, find the cheapest way from the upper left to the lower right.",
+}
 
 
-def test_every_planted_fault_is_found_and_nothing_else(scan):
-    """Twenty-five faults, one finding each, on the right line; good lines give none."""
-    report = check_prompts(scan(*[line for line, _ in PLANTED]))
-    expected = [(at, rule) for at, (_, rule) in enumerate(PLANTED, 1) if rule]
+def _words(records):
+    return [
+        len((text or " ".join(turn.content for turn in turns)).split()) for turns, text in records
+    ]
+
+
+def test_thirty_faults_in_prompts(check):
+    """Thirty faults, one finding each, on the right line; good lines give none."""
+    report = check(*[line for line, _ in PROMPTS])
+    expected = [(at, rule) for at, (_, rule) in enumerate(PROMPTS, 1) if rule]
+    assert len(expected) == 30
     assert _found(report) == expected
-    assert len(expected) == 25
-    warnings = {"near-duplicate", "no-tests", "test-repeats", "constant-output"}
-    warnings |= {"hidden-test-repeats"}
-    assert all((item.level == "warning") == (item.rule in warnings) for item in report.findings)
-    assert (report.errors, report.warnings) == (20, 5)
+    assert (report.kind, report.errors, report.warnings) == ("prompts", 22, 8)
 
 
-def test_findings_name_what_they_mean(scan):
+def test_thirty_faults_in_training_records(check, tmp_path):
+    """The same for training records: every rule there is, in all forms a line may have."""
+    (tmp_path / "bench.jsonl").write_text(json.dumps(_TASK) + "\n")
+    report = check(
+        *[line for line, _ in TRAINING],
+        tools=Tools(measure=_words),
+        max_tokens=300,
+        decontaminate=DecontaminationSettings(against=(str(tmp_path / "bench.jsonl"),)),
+    )
+    expected = [(at, rule) for at, (_, rule) in enumerate(TRAINING, 1) if rule]
+    assert len(expected) == 30
+    assert _found(report) == expected
+    assert report.kind == "training"
+    warnings = {item.rule for item in report.findings if item.level == "warning"}
+    assert warnings == {"near-duplicate", "language-mismatch", "syntax", "truncated-code"}
+    assert report.formats["messages"] > report.formats["prompt+completion"] > 1
+    assert report.formats["query+response"] == report.formats["question+answer"] == 1
+
+
+def test_what_only_looks_like_a_fault(check):
+    """Sessions, fragments, raw strings, lifetimes and shells are no faults."""
+    good = [
+        _code("python", ">>> f(1)\n2"),
+        _code("python", "    return x\n"),
+        _code("rust", "fn first<'a>(x: &'a str, c: char) -> bool { c == '{' }"),
+        _code("cpp", 'auto s = R"(} ) {)"; // {\nint x = 1\'000;'),
+        _code("cpp", "} else {\n  f();\n}"),
+        _code("go", "s := `{{{`"),
+        _code("bash", "for x in *; do echo $x; done"),
+        _code("", "whatever ( this is"),
+        _code("json", '{"a": 1}'),
+        _code("javascript", "const f = (x) => { return 'it is {'; };"),
+        _code("typescript", "const f = (x: number) => { return x; };"),
+        _code("c", "#include <stdio.h>\nint main() { return 0; }"),
+        "Use `std::vector` and ``x``; the marker is ``` in Markdown.",
+    ]
+    report = check(*[_chat(f"{n} is the number of {n * 7}", text) for n, text in enumerate(good)])
+    assert report.findings == ()
+
+
+def test_findings_name_what_they_mean(check):
     """Messages point to the other line, and carry the id."""
-    report = check_prompts(scan(_good(0), _good(0, id="b"), _good(1, id="good/0")))
+    report = check(_good(0), _good(0, id="b"), _good(1, id="good/0"))
     assert [(item.id, item.message) for item in report.findings] == [
         ("b", "the same prompt as line 1"),
         ("good/0", "the id 'good/0' is taken by line 1"),
     ]
 
 
-def test_file_without_prompts(scan):
+@pytest.mark.parametrize("kind", ["prompts", "training"])
+def test_file_without_records(check, kind):
     """An empty file is an error of the whole file."""
-    report = check_prompts(scan())
+    report = check(kind=kind)
     assert _found(report) == [(None, "empty")]
     assert report.errors == 1
 
 
-def test_hidden_tests_are_checked_too(scan):
+def test_hidden_tests_are_checked_too(check):
     """A contradiction hides in hidden tests as well."""
     hidden = [{"input": "5", "expected": "1"}, {"input": "5", "expected": "2"}]
-    report = check_prompts(scan(_good(0, hidden_tests=hidden)))
+    report = check(_good(0, hidden_tests=hidden))
     assert _found(report) == [(1, "contradiction")]
     assert "hidden_tests expect different outputs for the input '5'" in report.findings[0].message
 
 
-def test_same_output_up_to_blanks_is_no_contradiction(scan):
+def test_same_output_up_to_blanks_is_no_contradiction(check):
     """Two tests that differ in blanks only are a repeat."""
     tests = [*_GOOD, {"input": "1\n", "expected": "1"}]
-    assert _found(check_prompts(scan(_good(0, tests=tests)))) == [(1, "test-repeats")]
+    assert _found(check(_good(0, tests=tests))) == [(1, "test-repeats")]
 
 
-def test_overlap_of_two_files(scan):
-    """A prompt of both files is an error, whatever its system message; a near one a warning."""
-    train = scan(_good(0), _good(1), _good(2), name="train.jsonl")
-    heldout = scan(
-        _good(3),
-        _good(1, id="x", system="Be brief."),
-        _good(2, prompt="Tell whether a year has a leap day in February!"),
-        name="heldout.jsonl",
+def test_the_kind_can_be_said(check):
+    """A prompt with a reference is a prompt, and trained on when one says so."""
+    line = {"prompt": "Add them.", "reference": "print(1)", "language": "python", "tests": _GOOD}
+    assert check(line).kind == "prompts"
+    report = check(line, kind="training")
+    assert (report.kind, report.formats, report.findings) == (
+        "training",
+        {"prompt+reference": 1},
+        (),
     )
-    findings = check_overlap(heldout, train)
-    assert [(item.line, item.level, item.rule) for item in findings] == [
-        (2, "error", "overlap"),
-        (3, "warning", "near-overlap"),
+
+
+def test_gold_needs_prompts(check):
+    """Training records bring no tests: that is said, not passed over."""
+    with pytest.raises(UserError, match="no tests to run"):
+        check({"text": "x"}, tools=Tools(judge=lambda samples: []))
+
+
+def test_lengths(check):
+    """Shortest, longest, median and sum, in tokens of whoever counts them."""
+    lines = [{"text": "w " * n} for n in (1, 2, 3, 4, 90)]
+    report = check(*lines, tools=Tools(measure=_words), tokenizer="words", max_tokens=89)
+    lengths = report.lengths
+    assert (lengths.tokenizer, lengths.least, lengths.median, lengths.most) == ("words", 1, 3.0, 90)
+    assert lengths.total == 100
+    assert [item.message for item in report.findings if item.rule == "too-long"] == [
+        "90 tokens, 1 more than 89"
     ]
-    assert findings[0].message.endswith("train.jsonl:2")
-    assert findings[1].message.endswith("train.jsonl:3")
 
 
-def _judge(rewards):
-    """A judge that knows the reward of each solution, and answers from the last to the first."""
-
-    def judge(samples):
-        for sample in reversed(samples):
-            lines = sample.completion.split("\n")
-            reward = rewards[lines[1] if len(lines) > 1 else ""]
-            yield Verdict(sample, VerifyResult(reward == 1.0, reward, "why\nnot"))
-
-    return judge
-
-
-def test_gold_references_that_pass(scan):
-    """A solution at 1.0 and an empty answer below give no finding, in whatever order they come."""
-    prompts = scan(
-        _good(0, reference="good"), {"prompt": "x", "expected_output": "", "reference": "good"}
-    )
-    assert check_gold(prompts, _judge({"good": 1.0, "": 0.0})) == []
+def test_writes_the_lines_without_errors(check, tmp_path):
+    """What is fit is written as it was, in order; warnings stay."""
+    clean = tmp_path / "out" / "clean.jsonl"
+    lines = [{"text": "one two"}, "broken", {"text": ""}, _chat("a", _code("py", "print 'x'\ny=1"))]
+    report = check(*lines, write=clean)
+    assert [json.loads(line) for line in clean.read_text().splitlines()] == [lines[0], lines[3]]
+    assert (report.errors, report.warnings) == (2, 1)
+    again = validate(clean, ValidateConfig(), Tools())
+    assert again.errors == 0
 
 
-def test_gold_reports_each_failure(scan):
-    """A solution that fails is an error; what could not be checked is a warning."""
-    prompts = scan(
-        _good(0, reference="bad"),
-        _good(1),
-        _good(2, tests="assert f() == 1", reference="good"),
-        _good(3, reference="good"),
-    )
-    findings = check_gold(prompts, _judge({"bad": 0.5, "good": 1.0, "": 0.0}))
-    assert {(item.line, item.level, item.message) for item in findings} == {
-        (1, "error", "the reference solution scores 0.5: why not"),
-        (2, "warning", "no reference solution, so its tests are unchecked"),
-        (3, "warning", "test code is not run by the gold check, so it is unchecked"),
-    }
+def test_a_disk_that_refuses_leaves_the_old_file(check, tmp_path):
+    """What cannot be written is a fault, and half a file is never left."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreFault):
+        check({"text": "x"}, write=tmp_path / "file" / "clean.jsonl")
+    assert list(tmp_path.glob("*.tmp-*")) == []
 
 
-def test_gold_empty_answer_must_not_pass(scan):
-    """Tests that an empty answer passes are an error, with or without a solution."""
-    findings = check_gold(scan(_good(0), _good(1, reference="x")), _judge({"": 1.0, "x": 1.0}))
-    assert [item.line for item in findings if item.level == "error"] == [1, 2]
+def test_contaminated_lines_are_dropped_or_marked(check, tmp_path):
+    """By default a line that holds a task is an error; marked, it says whose task it holds."""
+    bench, clean = tmp_path / "bench.jsonl", tmp_path / "clean.jsonl"
+    bench.write_text(json.dumps(_TASK) + "\n")
+    lines = [{"text": "Nothing to see."}, {"text": _TASK["prompt"], "metadata": {"source": "web"}}]
+    settings = DecontaminationSettings(against=(str(bench),))
+    report = check(*lines, write=clean, decontaminate=settings)
+    assert _found(report) == [(2, "contaminated")]
+    assert clean.read_text().splitlines() == [json.dumps(lines[0], separators=(",", ":"))]
+    assert report.decontamination["overlapping"] == 1
+    marking = settings.model_copy(update={"action": "mark"})
+    report = check(*lines, write=clean, decontaminate=marking)
+    assert (report.errors, report.warnings) == (0, 1)
+    marked = json.loads(clean.read_text().splitlines()[1])
+    assert marked["metadata"]["source"] == "web"
+    assert marked["metadata"]["contaminated"] == [
+        {"kind": "text", "source": str(bench), "item": "grid/1", "share": 1.0}
+    ]
 
 
-def test_gold_solution_meets_the_hidden_tests(scan):
-    """The solution is judged on both test sets at once, under a name of its own."""
-    hidden = [{"input": "3\n", "expected": "9\n"}]
-    seen = []
-
-    def judge(samples):
-        seen.extend(samples)
-        return [Verdict(sample, VerifyResult(False, 0.9)) for sample in samples]
-
-    check_gold(scan(_good(0, reference="good", hidden_tests=hidden)), judge)
-    empty, solution = seen
-    assert empty.prompt.id != solution.prompt.id
-    assert [case.input for case in solution.prompt.reference.tests] == ["1\n", "2\n", "3\n"]
-    assert solution.prompt.reference.tests[-1].name == "hidden test 1"
-    assert solution.completion == "```cpp\ngood\n```"
+def test_compressed_files(tmp_path):
+    """A gzip file is read like a plain one."""
+    path = tmp_path / "data.jsonl.gz"
+    path.write_bytes(gzip.compress(_lines({"text": "a"}, {"text": ""}).encode()))
+    assert _found(validate(path, ValidateConfig(), Tools())) == [(2, "invalid")]
 
 
-def test_gold_fault_is_not_a_finding(scan):
-    """An answer that could not be judged is our failure, not the file's."""
-    with pytest.raises(VerifierFault, match="no g"):
-        check_gold(scan(_good(0)), lambda samples: [Verdict(s, fault="no g++") for s in samples])
+def test_tables(tmp_path):
+    """CSV and JSON are read by their columns, and a bad row has its number."""
+    table = tmp_path / "data.csv"
+    table.write_text('prompt,completion\n"One, two?",three\nlonely\nfour,"```py\nx"\n')
+    report = validate(table, ValidateConfig(), Tools())
+    assert (report.kind, _found(report)) == ("training", [(3, "unreadable"), (5, "unclosed-fence")])
+    listed = tmp_path / "data.json"
+    listed.write_text(json.dumps([{"prompt": "a", "tests": "assert f()"}, {"prompt": ""}]))
+    report = validate(listed, ValidateConfig(), Tools())
+    assert (report.kind, _found(report)) == ("prompts", [(2, "invalid")])
+
+
+def test_memory_does_not_follow_the_file(tmp_path):
+    """Of a record about half a kilobyte stays, however long it is."""
+
+    def peak(records):
+        path = tmp_path / "long.jsonl"
+        texts = (" ".join(f"w{n}x{at}" for at in range(500)) for n in range(records))
+        path.write_text(_lines(*({"text": text} for text in texts)))
+        tracemalloc.start()
+        try:
+            assert validate(path, ValidateConfig(), Tools()).findings == ()
+            return tracemalloc.get_traced_memory()[1], path.stat().st_size
+        finally:
+            tracemalloc.stop()
+
+    peak(10)  # imports
+    (few, small), (many, large) = peak(300), peak(600)
+    assert many - few < (large - small) / 4

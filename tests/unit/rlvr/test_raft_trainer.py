@@ -160,6 +160,30 @@ def test_what_the_machine_was_is_noted(shop: Workshop) -> None:
     assert attempt["libraries"].keys() >= {"halo-forge", "torch", "transformers", "peft"}
 
 
+def test_what_a_benchmark_has_is_not_trained_on(shop: Workshop) -> None:
+    """A prompt that holds its task is left out, and the run says so; or it does not start."""
+    told = "reverse the line and print it once more with a full stop at its end"
+    shop.write("train.jsonl", "sum the numbers", told)
+    bench = shop.write("bench.jsonl", told.upper())
+    removing = {"against": [str(bench)]}
+    with pytest.raises(UserError, match="1 of 2 records hold tasks of a benchmark"):
+        shop.train(decontaminate={**removing, "action": "refuse"})
+    assert not shop.output.exists()
+    shop.train(decontaminate=removing)
+    run = RunDir(shop.output)
+    assert [prompt.text for prompt in load_prompts(run.prompts_path)] == ["sum the numbers"]
+    info = run.read_info()
+    assert info is not None
+    facts = info["attempts"][0]["decontamination"]
+    assert (facts["checked"], facts["overlapping"], facts["action"]) == (2, 1, "remove")
+    assert facts["first"][0]["source"] == str(bench)
+    with pytest.raises(UserError, match=r"prompts\.content"):
+        shop.train()
+    bench.write_text(json.dumps({"prompt": "sum the numbers, please, all of them"}) + "\n")
+    with pytest.raises(UserError, match=r"prompts\.content"):
+        shop.train(decontaminate=removing)
+
+
 def test_again_does_nothing(shop: Workshop) -> None:
     """The same command again opens no engine, trains nothing and changes no file of the result."""
     first = shop.train()
