@@ -21,6 +21,7 @@ from halo_forge.config.document import Document, read_yaml, to_yaml
 from halo_forge.config.fields import fields_of, plain_type, sections_of
 from halo_forge.config.problems import explain, shown
 from halo_forge.config.raft import RaftConfig
+from halo_forge.config.sft import SFTConfig
 from halo_forge.core.errors import ConfigError, UserError
 
 __all__ = [
@@ -33,7 +34,11 @@ __all__ = [
     "preset",
 ]
 
-CONFIG_TYPES: Mapping[str, type[Section]] = {"raft": RaftConfig, "benchmark": BenchmarkConfig}
+CONFIG_TYPES: Mapping[str, type[Section]] = {
+    "raft": RaftConfig,
+    "sft": SFTConfig,
+    "benchmark": BenchmarkConfig,
+}
 _PRESET = "builtin:"
 
 ConfigT = TypeVar("ConfigT", bound=Section)
