@@ -1,0 +1,229 @@
+r"""The door for training files: one line in, a conversation to learn from, or the reasons why not.
+
+::
+
+    {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}
+    {"prompt": "...", "completion": "..."}          each of them a string or a list of messages
+    {"prompt": "...", "reference": "...", "language": "cpp"}     a prompts file with solutions
+    {"text": "..."}
+
+Understood as well: ``conversations`` (``from``/``value``), ``instruction``/``input``/``output``,
+``query``/``response``, ``question``/``answer``; ``system`` beside any of them. Other keys are notes
+and are not read, unless they leave it open what a line means. ``null`` means absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from halo_forge.core.errors import ConfigError, UserError
+from halo_forge.core.identity import digest
+from halo_forge.core.types import Message, Prompt
+from halo_forge.data.builtin import PREFIX, load_builtin
+from halo_forge.utils.jsonl import BadLine, read_jsonl
+from halo_forge.utils.text import did_you_mean, fenced, json_kind, language_name
+
+__all__ = ["TrainingRecord", "load_training", "parse_training", "training_digest"]
+
+_SHOWN = 20
+_PAIRS = (
+    ("prompt", "completion"),
+    ("prompt", "reference"),
+    ("instruction", "output"),
+    ("query", "response"),
+    ("question", "answer"),
+)
+_ROLES = {
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "human": "user",
+    "model": "assistant",
+    "system": "system",
+    "user": "user",
+}
+_ANSWERS = ("answer", "code", "completion", "output", "response", "solution")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRecord:
+    """One record of a training file.
+
+    Attributes:
+        line: Where it stands, from 1.
+        messages: A chat with at least one answer, the last message one; empty for a plain text.
+        text: The plain text, when it is one.
+    """
+
+    line: int
+    messages: tuple[Message, ...] = ()
+    text: str | None = None
+
+    @property
+    def asked(self) -> str:
+        """What tells related records apart: the user's words, or the whole of a plain text."""
+        turns = [message.content for message in self.messages if message.role == "user"]
+        return self.text if self.text is not None else "\n".join(turns)
+
+
+def load_training(
+    source: str | Path, *, system: str | None = None, limit: int | None = None
+) -> list[TrainingRecord]:
+    """Read a training file, all of it or nothing.
+
+    Args:
+        source: A JSONL file (plain or gzip), or ``builtin:LANGUAGE/SPLIT`` for the solutions of
+            built-in tasks.
+        system: System message for every chat that has none.
+        limit: Read only the first so many records.
+
+    Raises:
+        ConfigError: With every bad line as ``file:line: reason`` (the first 20).
+        UserError: If the file cannot be read or holds no record.
+    """
+    records: list[TrainingRecord] = []
+    problems: list[str] = []
+    for line, value in _lines(source):
+        if limit is not None and len(records) + len(problems) >= limit:
+            break
+        try:
+            records.append(_parsed(line, value, system))
+        except ConfigError as error:
+            problems += [f"{source}:{line}: {problem}" for problem in error.problems]
+    if problems:
+        more = [f"... and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+        raise ConfigError(problems[:_SHOWN] + more)
+    if not records:
+        raise UserError(
+            f"{source}: holds no training records; one JSON object a line is wanted, such as "
+            '{"prompt": "Add two numbers.", "completion": "def add(a, b): return a + b"}'
+        )
+    return records
+
+
+def parse_training(record: Mapping[str, Any]) -> tuple[tuple[Message, ...], str | None]:
+    """Return the chat of one object of a training file, or its plain text.
+
+    Raises:
+        ConfigError: With what is wrong; the caller knows file and line.
+    """
+    given = {key: value for key, value in record.items() if value is not None}
+    system = given.get("system")
+    if system is not None and not isinstance(system, str):
+        raise ConfigError([f"'system' must be a string, is {json_kind(system)}"])
+    for key in ("messages", "conversations"):
+        if key in given:
+            return _chat(_turns(key, given[key]), system), None
+    for asked, answered in _PAIRS:
+        if asked in given and answered in given:
+            return _chat(_pair(given, asked, answered), system), None
+    return (), _plain(given)
+
+
+def training_digest(records: Sequence[TrainingRecord]) -> str:
+    """Return the digest of everything the records say, in their order."""
+    chats = ([[turn.role, turn.content] for turn in record.messages] for record in records)
+    return digest([chat or record.text for chat, record in zip(chats, records, strict=True)])
+
+
+def _lines(source: str | Path) -> Iterator[tuple[int, Prompt | dict[str, Any] | BadLine]]:
+    if str(source).startswith(PREFIX):
+        yield from enumerate(load_builtin(str(source)), 1)
+        return
+    path = Path(source)
+    try:
+        yield from read_jsonl(path)
+    except FileNotFoundError as error:
+        near = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise UserError(f"{path}: no such file.{did_you_mean(path.name, near)}") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _parsed(
+    line: int, value: Prompt | dict[str, Any] | BadLine, system: str | None
+) -> TrainingRecord:
+    if isinstance(value, BadLine):
+        raise ConfigError([value.reason])
+    if isinstance(value, Prompt):
+        solution = value.reference.solution
+        if solution is None:
+            raise ConfigError(["has no solution to learn from"])
+        answer = Message("assistant", fenced(solution, value.language or ""))
+        messages, text = (*value.messages, answer), None
+    else:
+        messages, text = parse_training(value)
+    if messages and system is not None and messages[0].role != "system":
+        messages = (Message("system", system), *messages)
+    return TrainingRecord(line, messages, text)
+
+
+def _turns(key: str, value: Any) -> list[Message]:
+    if not isinstance(value, list) or not value:
+        raise ConfigError([f"{key!r} must be a list of messages, is {json_kind(value)}"])
+    return [_turn(f"{key}[{at}]", turn) for at, turn in enumerate(value)]
+
+
+def _turn(where: str, turn: Any) -> Message:
+    if not isinstance(turn, dict):
+        raise ConfigError([f"{where!r} must be an object, is {json_kind(turn)}"])
+    role, content = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
+    if role not in _ROLES:
+        known = ", ".join(sorted(set(_ROLES.values())))
+        raise ConfigError([f"{where!r} has the role {role!r}; known: {known}"])
+    return Message(_ROLES[role], _worded(where, content))
+
+
+def _worded(where: str, content: Any) -> str:
+    if not isinstance(content, str):
+        raise ConfigError([f"the text of {where!r} must be a string, is {json_kind(content)}"])
+    if not content.strip():
+        raise ConfigError([f"the text of {where!r} is empty"])
+    return content
+
+
+def _pair(given: Mapping[str, Any], asked: str, answered: str) -> list[Message]:
+    question, answer = given[asked], given[answered]
+    if isinstance(question, list):
+        turns = _turns(asked, question)
+    else:
+        text = _worded(asked, question)
+        extra = given.get("input") if asked == "instruction" else None
+        if isinstance(extra, str) and extra.strip():
+            text = f"{text}\n\n{extra}"
+        turns = [Message("user", text)]
+    if isinstance(answer, list):
+        return turns + _turns(answered, answer)
+    said = _worded(answered, answer)
+    if answered == "reference":
+        said = fenced(said, language_name(str(given.get("language", ""))) or "")
+    return [*turns, Message("assistant", said)]
+
+
+def _chat(turns: list[Message], system: str | None) -> tuple[Message, ...]:
+    if system is not None and turns[0].role != "system":
+        turns = [Message("system", system), *turns]
+    roles = [turn.role for turn in turns]
+    if "system" in roles[1:]:
+        raise ConfigError(["a chat may have one system message, the first"])
+    if roles[-1] != "assistant":
+        raise ConfigError(["a chat must end with an assistant's message, which is learned"])
+    return tuple(turns)
+
+
+def _plain(given: Mapping[str, Any]) -> str:
+    if "text" not in given:
+        lone = [key for pair in _PAIRS for key in pair if key in given]
+        hint = f"; {lone[0]!r} alone is not enough" if lone else ""
+        raise ConfigError(
+            [f"holds no 'messages', no 'prompt' with 'completion' and no 'text'{hint}"]
+        )
+    beside = [key for key in _ANSWERS if key in given]
+    if beside:
+        raise ConfigError(
+            [f"'text' beside {beside[0]!r}: name what is asked 'prompt', what is learned "
+             "'completion'"]
+        )  # fmt: skip
+    return _worded("text", given["text"])
