@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from halo_forge.core.errors import StoreFault, UserError
 from halo_forge.store.atomic import disk_errors, write_text
 
-__all__ = ["RunDir", "difference"]
+__all__ = ["RunDir", "data_manifest", "difference"]
 
 _SHOWN = 12
 
@@ -100,6 +100,21 @@ class RunDir:
         return self.path / f"cycle_{cycle}_eval.jsonl"
 
     @property
+    def final_model_path(self) -> Path:
+        """The fine-tuned model; its existence means that the run is complete."""
+        return self.path / "final_model"
+
+    @property
+    def waypoints_path(self) -> Path:
+        """States of a fine-tuning run to go on from."""
+        return self.path / "checkpoints"
+
+    @property
+    def sft_result_path(self) -> Path:
+        """Figures of a fine-tuning run."""
+        return self.path / "sft_result.json"
+
+    @property
     def benchmark_samples_path(self) -> Path:
         """Every answer of a benchmark with its verdict."""
         return self.path / "samples.jsonl"
@@ -166,6 +181,21 @@ class RunDir:
             raise StoreFault(f"{self.run_json}: not the record of a run")
         return value
 
+    def read_sft_result(self) -> dict[str, Any] | None:
+        """Return the figures of a finished fine-tuning run, or None before its end.
+
+        Raises:
+            StoreFault: If the file is damaged.
+        """
+        value = _read_json(self.sft_result_path)
+        if value is not None and not isinstance(value, dict):
+            raise StoreFault(f"{self.sft_result_path}: expected one JSON object")
+        return value
+
+    def write_sft_result(self, figures: Mapping[str, Any]) -> None:
+        """Write the figures of a finished fine-tuning run."""
+        write_text(self.sft_result_path, _pretty(dict(figures)))
+
     def read_statistics(self) -> list[dict[str, Any]]:
         """Return the records of all cycles so far, in order.
 
@@ -193,6 +223,12 @@ class RunDir:
             folder = self.logs_path / f"attempt_{number}"
             folder.mkdir(parents=True)
         return folder
+
+
+def data_manifest(file: Path) -> dict[str, Any] | None:
+    """Return what the maker of a data file wrote beside it (``FILE.manifest.json``), if it did."""
+    value = _read_json(file.with_name(f"{file.name}.manifest.json"))
+    return value if isinstance(value, dict) else None
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -1,0 +1,238 @@
+"""Does fine-tuning here learn what plain TRL learns from the same data, and how fast is it?
+
+    python bench/sft.py [--records 48] [--epochs 2] [--model builtin:smollm2-135m]
+        [--data builtin:python/train] [--batch 4] [--accumulation 2] [--seed 0] [--json FILE]
+
+Both ways get the same records, the same fresh adapters, the same sizes of steps and the same course
+of the learning rate; ours through `sft train`'s learner, the other through `trl.SFTTrainer` on
+``prompt`` and ``completion`` messages with its own template, mask, padding and order. The order of
+the examples differs, so the losses of single steps do too: means over epochs are compared, and both
+models are scored by one function on the same held-out records.
+
+Prints the loss of each step and the mean of each epoch, the held-out losses, and tokens with loss a
+second of the optimiser steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import shlex
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import trl
+from datasets import Dataset
+from transformers import PrinterCallback
+
+from halo_forge.config.load import load_config
+from halo_forge.config.sft import SFTConfig
+from halo_forge.core.types import TrainingExample
+from halo_forge.data.conversations import TrainingRecord, load_training
+from halo_forge.data.grouping import split_off
+from halo_forge.models import load
+from halo_forge.models.lora import add_lora
+from halo_forge.models.structure import plain
+from halo_forge.sft.base import FitRequest
+from halo_forge.sft.batches import optimizer_steps, warmup_steps
+from halo_forge.sft.encoding import encode
+from halo_forge.sft.learner import TrlLearner
+from halo_forge.tracking.base import NullObserver
+from halo_forge.utils.hardware import describe
+from halo_forge.utils.typing import override
+
+__all__ = ["main"]
+
+
+@dataclass(frozen=True)
+class Way:
+    """What a way of training came to.
+
+    Attributes:
+        losses: Of each optimiser step, nats a token.
+        heldout: Mean over the held-out tokens afterwards.
+        seconds: Of the optimiser steps, without loading and writing.
+    """
+
+    losses: list[float]
+    heldout: float
+    seconds: float
+
+
+class _Clock(NullObserver):
+    """Times the stage of a phase."""
+
+    seconds = 0.0
+
+    @contextmanager
+    @override
+    def stage(self, *args: Any, **kwargs: Any) -> Any:
+        started = time.perf_counter()
+        yield self
+        self.seconds = time.perf_counter() - started
+
+
+def main() -> None:
+    """Train both ways and print what they came to."""
+    options = _options()
+    config = _config(options)
+    records = load_training(options.data)[: options.records]
+    rest, over = split_off([record.asked for record in records], 0.2, options.seed)
+    train, held = [records[at] for at in rest], [records[at] for at in over]
+    tokenizer = load.load_tokenizer(options.model)
+    examples, watched = (
+        encode(part, tokenizer, config.data, NullObserver()).examples for part in (train, held)
+    )
+    learned = sum(example.loss_tokens for example in examples) * options.epochs
+    print(f"{len(train)} records, {learned} tokens with loss in all; {len(held)} held out")
+    ways = {"ours": _ours(examples, watched, config), "plain TRL": _plain(train, watched, config)}
+    steps = len(ways["ours"].losses) // options.epochs
+    for name, way in ways.items():
+        by_epoch = [
+            statistics.mean(way.losses[at : at + steps]) for at in range(0, len(way.losses), steps)
+        ]
+        print(f"\n{name}: " + " ".join(f"{loss:.3f}" for loss in way.losses))
+        print(f"  by epoch {' '.join(f'{loss:.4f}' for loss in by_epoch)}")
+        print(
+            f"  held out {way.heldout:.4f}, {learned / way.seconds:.1f} tokens with loss a second"
+        )
+    ratio = ways["plain TRL"].seconds / ways["ours"].seconds
+    print(f"\nspeed, ours over plain: {ratio:.2f}")
+    if options.json:
+        about = {
+            "command": shlex.join(["python", *sys.argv]),
+            "machine": describe(),
+            "ways": {name: asdict(way) for name, way in ways.items()},
+            "ratio": ratio,
+        }
+        options.json.write_text(json.dumps(about, indent=2) + "\n")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--records", type=int, default=48)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--model", default="builtin:smollm2-135m")
+    parser.add_argument("--data", default="builtin:python/train")
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--accumulation", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args()
+
+
+def _config(options: argparse.Namespace) -> SFTConfig:
+    settings = {
+        "model.name": options.model,
+        "seed": options.seed,
+        "training.epochs": options.epochs,
+        "training.batch_size": options.batch,
+        "training.gradient_accumulation_steps": options.accumulation,
+        "hardware.gradient_checkpointing": "off",
+        "lora.dropout": 0.0,
+    }
+    return load_config(SFTConfig, [], settings).value
+
+
+def _ours(
+    examples: Sequence[TrainingExample], watched: Sequence[TrainingExample], config: SFTConfig
+) -> Way:
+    clock = _Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder, "adapter")
+        request = FitRequest(
+            policy=config.model.name,
+            output=output,
+            learning_rate=config.training.learning_rate,
+            seed=config.seed,
+            training=config.training,
+            lora=config.lora,
+            hardware=config.hardware,
+            trust_remote_code=False,
+            meta={},
+        )
+        report = TrlLearner().fit(examples, request, clock)
+        heldout = _score(output, watched)
+    return Way(list(report.losses), heldout, clock.seconds)
+
+
+def _plain(
+    train: Sequence[TrainingRecord], watched: Sequence[TrainingExample], config: SFTConfig
+) -> Way:
+    """Train as TRL's documentation shows it."""
+    gc.collect()
+    device = load.pick_device(config.hardware.device)
+    narrow = load.pick_dtype(config.hardware.bf16, device)
+    tokenizer = load.load_tokenizer(config.model.name)
+    base = load.load_model(config.model.name, dtype=narrow, device=device, trainable=True)
+    model = add_lora(plain(base), config.lora, seed=config.seed)
+    chats = [[{"role": m.role, "content": m.content} for m in one.messages] for one in train]
+    rows = [{"prompt": chat[:-1], "completion": chat[-1:]} for chat in chats]
+    training = config.training
+    steps = optimizer_steps(len(rows), training)
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = trl.SFTConfig(
+            output_dir=str(Path(folder, "trl")),
+            use_cpu=device.type == "cpu",
+            bf16=narrow is torch.bfloat16,
+            gradient_checkpointing=False,
+            num_train_epochs=training.epochs,
+            per_device_train_batch_size=training.batch_size,
+            gradient_accumulation_steps=training.gradient_accumulation_steps,
+            learning_rate=training.learning_rate,
+            lr_scheduler_type=training.lr_scheduler,
+            warmup_steps=warmup_steps(steps, training.warmup_ratio),
+            max_length=config.data.max_seq_length,
+            dataloader_pin_memory=False,
+            seed=config.seed,
+            save_strategy="no",
+            logging_steps=1,
+            disable_tqdm=True,
+            report_to="none",
+        )
+        trainer = trl.SFTTrainer(
+            model=model,
+            args=arguments,
+            train_dataset=Dataset.from_list(rows),
+            processing_class=tokenizer,
+        )
+        trainer.remove_callback(PrinterCallback)
+        started = time.perf_counter()
+        trainer.train()
+        seconds = time.perf_counter() - started
+        trainer.save_model(str(Path(folder, "adapter")))
+        losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
+        heldout = _score_model(model, watched)
+    return Way(losses, heldout, seconds)
+
+
+def _score(folder: Path, watched: Sequence[TrainingExample]) -> float:
+    return _score_model(load.load_model(folder, dtype=torch.float32), watched)
+
+
+@torch.inference_mode()
+def _score_model(model: Any, watched: Sequence[TrainingExample]) -> float:
+    """Return the mean loss over the tokens that carry one, record by record in float32."""
+    model.eval().float()
+    total, count = 0.0, 0
+    for example in watched:
+        ids = torch.tensor([list(example.input_ids)], device=model.device)
+        labels = torch.tensor(example.labels, device=model.device)[1:]
+        logits = model(input_ids=ids, use_cache=False).logits[0, :-1].float()
+        losses = torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
+        total += float(losses)
+        count += example.loss_tokens
+    return total / count
+
+
+if __name__ == "__main__":
+    main()
