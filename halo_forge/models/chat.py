@@ -13,7 +13,16 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 from halo_forge.core.errors import ModelFault
 from halo_forge.core.types import Message
 
-__all__ = ["Dialogue", "decode", "dialogues", "marked_text", "render", "render_text", "stop_ids"]
+__all__ = [
+    "Dialogue",
+    "decode",
+    "dialogues",
+    "marked_text",
+    "render",
+    "render_text",
+    "stop_ids",
+    "transcript",
+]
 
 _log = logging.getLogger(__name__)
 _MARK = "\u2603halo\u2603"
@@ -107,6 +116,19 @@ def marked_text(tokenizer: PreTrainedTokenizerBase, text: str) -> Dialogue:
         return Dialogue(text, tuple(spans))
     whole = text if text.rstrip().endswith(end) else text + end
     return Dialogue(whole, ((0, len(whole)),))
+
+
+def transcript(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:
+    """Return a whole chat, answers included, as the text that a model is trained on.
+
+    Raises:
+        ModelFault: If the tokenizer has no chat template, or it refuses the messages.
+    """
+    if not tokenizer.chat_template:
+        raise ModelFault(
+            f"{tokenizer.name_or_path} has no chat template; choose a form by --template"
+        )
+    return _apply(tokenizer, messages, answer=False)
 
 
 def stop_ids(
