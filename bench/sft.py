@@ -30,9 +30,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import trl
 from datasets import Dataset
 from transformers import PrinterCallback
+from trl.trainer import sft_config, sft_trainer
 
 from halo_forge.config.load import load_config
 from halo_forge.config.sft import SFTConfig
@@ -180,7 +180,7 @@ def _plain(
     training = config.training
     steps = optimizer_steps(len(rows), training)
     with tempfile.TemporaryDirectory() as folder:
-        arguments = trl.SFTConfig(
+        arguments = sft_config.SFTConfig(
             output_dir=str(Path(folder, "trl")),
             use_cpu=device.type == "cpu",
             bf16=narrow is torch.bfloat16,
@@ -199,7 +199,7 @@ def _plain(
             disable_tqdm=True,
             report_to="none",
         )
-        trainer = trl.SFTTrainer(
+        trainer = sft_trainer.SFTTrainer(
             model=model,
             args=arguments,
             train_dataset=Dataset.from_list(rows),

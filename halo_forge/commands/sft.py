@@ -16,6 +16,8 @@ __all__ = ["command"]
 _FLAGS: dict[str | tuple[str, ...], str] = {
     ("--model", "-m"): "model.name",
     "--data": "data.train_file",
+    ("--dataset", "-d"): "data.dataset",
+    "--source": "data.source",
     ("--output", "-o"): "output_dir",
     "--epochs": "training.epochs",
     "--batch-size": "training.batch_size",
@@ -96,6 +98,25 @@ def train(
         raise
     if place().speaks:
         _show_end(figures, as_json=as_json)
+
+
+@command.command("datasets")
+@_options.json_output
+@_options.verbose
+def datasets(as_json: bool) -> None:
+    """List the public data sets that have answers to learn from, for --dataset."""
+    from halo_forge.commands._output import echo_grid, echo_json
+    from halo_forge.data import public_datasets
+    from halo_forge.report.grid import Grid
+
+    known = [public_datasets.get(name) for name in public_datasets.names()]
+    sets = [one for one in known if one.answers]
+    if as_json:
+        keys = ("name", "summary", "hub_id", "licence", "language")
+        echo_json([{key: getattr(one, key) for key in keys} for one in sets])
+        return
+    rows = [(one.name, one.language or "", one.licence, one.summary) for one in sets]
+    echo_grid(Grid(("name", "language", "licence", "what it is"), tuple(rows), wide=True))
 
 
 def _show_plan(resolved: Resolved[SFTConfig], plan: dict[str, Any], *, as_json: bool) -> None:

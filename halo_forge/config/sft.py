@@ -26,6 +26,12 @@ class DataSettings(Section):
     train_file: str | None = None
     """Training file (JSONL), or the solutions of built-in tasks (`builtin:LANGUAGE/SPLIT`)."""
 
+    dataset: str | None = None
+    """Public data set to learn from instead (`halo-forge sft datasets`), or an id on the hub."""
+
+    source: str | None = None
+    """Local folder that holds the data set's files as the hub has them, or one file."""
+
     validation_file: str | None = None
     """File for the validation loss, instead of a part of the training file."""
 
@@ -46,6 +52,16 @@ class DataSettings(Section):
 
     max_samples: PositiveInt | None = None
     """Only the first so many records."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        """Refuse two things to learn from at once."""
+        if self.train_file is not None and self.dataset is not None:
+            raise ValueError(
+                f"data.train_file (--data) {self.train_file} and data.dataset (--dataset) "
+                f"{self.dataset} both say what to learn from; keep one"
+            )
+        return self
 
 
 class QloraSettings(Section):
@@ -104,7 +120,9 @@ class SFTConfig(Section):
 
     NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset(
         {
+            "data.dataset",
             "data.max_samples",
+            "data.source",
             "data.train_file",
             "data.validation_file",
             "hardware.kv_cache_gb",

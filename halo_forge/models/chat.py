@@ -22,6 +22,7 @@ __all__ = [
     "render_text",
     "stop_ids",
     "transcript",
+    "turn_marks",
 ]
 
 _log = logging.getLogger(__name__)
@@ -116,6 +117,17 @@ def marked_text(tokenizer: PreTrainedTokenizerBase, text: str) -> Dialogue:
         return Dialogue(text, tuple(spans))
     whole = text if text.rstrip().endswith(end) else text + end
     return Dialogue(whole, ((0, len(whole)),))
+
+
+@lru_cache(maxsize=4)
+def turn_marks(tokenizer: PreTrainedTokenizerBase) -> frozenset[str]:
+    """Return the special tokens that part turns in the model's own template.
+
+    Within a message they would be taken for the bounds of turns.
+    """
+    found = {_end_text(tokenizer)} if tokenizer.chat_template else set()
+    tokens = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+    return frozenset(found | {token for token in tokens if token in _opening(tokenizer)})
 
 
 def transcript(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:

@@ -9,14 +9,16 @@ from typing import Any
 
 from halo_forge.config.load import dump_yaml
 from halo_forge.config.sft import SFTConfig
+from halo_forge.data import public_datasets
 from halo_forge.models.refs import base_ref, resolve
 from halo_forge.sft.base import FitReport
-from halo_forge.store.run_dir import data_manifest
+from halo_forge.store.growing import read_manifest
 
 __all__ = ["base_licence", "write_card"]
 
 _LICENCE = re.compile(r"^license(?:_name)?:\s*[\"']?([\w.+-]+)", re.MULTILINE)
 _HEAD = 4096
+_NOTED = ("dataset", "source", "revision", "split", "licence", "lines", "sha256")
 _CARD = """\
 ---
 base_model: {base}
@@ -86,11 +88,21 @@ def _data_lines(config: SFTConfig, data: Mapping[str, Mapping[str, Any]]) -> lis
     for name, figures in data.items():
         counted = ", ".join(f"{key} {value}" for key, value in figures.items())
         lines.append(f"- {name}: {counted}")
-    source = config.data.train_file
-    manifest = data_manifest(Path(source)) if source else None
-    if manifest is not None:
-        lines += [f"- manifest, {key}: {value}" for key, value in sorted(manifest.items())]
+    lines += [f"- {key}: {value}" for key, value in _origin(config).items()]
     return lines
+
+
+def _origin(config: SFTConfig) -> dict[str, Any]:
+    """Return where the data is from and what its licence is, as far as that was noted."""
+    data = config.data
+    if data.dataset is not None:
+        known = data.dataset in public_datasets.names()
+        licence = public_datasets.get(data.dataset).licence if known else "see the hub"
+        return {"dataset": data.dataset, "licence": licence}
+    manifest = read_manifest(Path(data.train_file)) if data.train_file else None
+    noted = {key: (manifest or {}).get(key) for key in _NOTED}
+    name = Path(data.train_file or "").name
+    return {"file": name} | {key: value for key, value in noted.items() if value is not None}
 
 
 def _validation(report: FitReport) -> str:

@@ -19,7 +19,7 @@ from halo_forge.config.sft import DataSettings
 from halo_forge.core.errors import ModelFault
 from halo_forge.core.types import TrainingExample
 from halo_forge.data.conversations import TrainingRecord
-from halo_forge.models.chat import Dialogue, dialogues, marked_text
+from halo_forge.models.chat import Dialogue, dialogues, marked_text, turn_marks
 from halo_forge.tracking.base import Stage
 
 __all__ = ["Encoding", "encode"]
@@ -38,6 +38,9 @@ class Encoding:
         dropped: Records left out because they are too long.
         cut: Records cut at their end because they are too long.
         unrolled: Records of which each answer became an example of its own.
+        forged: Chats left out because a message holds the template's own marks, so that its turns
+            would not be those of the record.
+        empty: Texts left out because nothing in them is to be learned.
     """
 
     examples: list[TrainingExample] = field(default_factory=list)
@@ -45,6 +48,8 @@ class Encoding:
     dropped: int = 0
     cut: int = 0
     unrolled: int = 0
+    forged: int = 0
+    empty: int = 0
 
     @property
     def tokens(self) -> int:
@@ -66,6 +71,8 @@ class Encoding:
             "dropped_too_long": self.dropped,
             "cut_too_long": self.cut,
             "unrolled": self.unrolled,
+            "dropped_with_marks": self.forged,
+            "dropped_empty": self.empty,
         }
 
 
@@ -96,7 +103,7 @@ def encode(
     rest = iter(records)
     while chunk := list(islice(rest, _CHUNK)):
         texts = [(r, at, one) for r in chunk for at, one in enumerate(_texts(tokenizer, r, done))]
-        tokens = _tokens(tokenizer, [one for _, _, one in texts])
+        tokens = _tokens(tokenizer, [one for _, _, one in texts]) if texts else iter(())
         for (record, at, dialogue), (ids, places) in zip(texts, tokens, strict=True):
             name = f"{record.line}#{at}"
             _take(done, name, ids, _learned(dialogue, places, settings), settings)
@@ -110,6 +117,10 @@ def _texts(
 ) -> list[Dialogue]:
     if record.text is not None:
         return [marked_text(tokenizer, record.text)]
+    marks = turn_marks(tokenizer)
+    if any(mark in message.content for message in record.messages for mark in marks):
+        done.forged += 1
+        return []
     texts = dialogues(tokenizer, record.messages)
     done.unrolled += len(texts) > 1
     return texts
@@ -183,6 +194,9 @@ def _learned(dialogue: Dialogue, places: _Places, settings: DataSettings) -> lis
 def _take(
     done: Encoding, name: str, ids: list[int], learned: list[bool], settings: DataSettings
 ) -> None:
+    if True not in learned:
+        done.empty += 1
+        return
     if len(ids) > settings.max_seq_length:
         if settings.long_records == "drop" or True not in learned[: settings.max_seq_length]:
             done.dropped += 1

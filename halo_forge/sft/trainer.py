@@ -9,11 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from halo_forge.config.load import dump_yaml
-from halo_forge.config.sft import SFTConfig
+from halo_forge.config.sft import DataSettings, SFTConfig
 from halo_forge.core import registry
 from halo_forge.core.errors import UserError
 from halo_forge.core.identity import derive_seed
-from halo_forge.data.conversations import TrainingRecord, load_training, training_digest
+from halo_forge.data import public_datasets
+from halo_forge.data.conversations import (
+    TrainingRecord,
+    load_dataset,
+    load_training,
+    training_digest,
+)
 from halo_forge.data.grouping import split_off
 from halo_forge.models import load
 from halo_forge.models.checkpoint import model_digest
@@ -161,14 +167,9 @@ class SFTTrainer:
     def _material(self) -> _Material:
         """Read the records and part them, near-duplicates on one side."""
         config = self._config.data
-        if config.train_file is None:
-            raise UserError(
-                "nothing to learn from: name a training file with --data FILE "
-                "(data.train_file), or --data builtin:cpp/train to try"
-            )
-        records = load_training(
-            config.train_file, system=config.system_prompt, limit=config.max_samples
-        )
+        records = _read(config)
+        if config.dataset is not None and (made := _made_for_tests(config.dataset)):
+            self._observer.message(made)
         if config.validation_file is not None:
             watched = load_training(config.validation_file, system=config.system_prompt)
             _refuse_shared(config.validation_file, records, watched)
@@ -192,10 +193,11 @@ class SFTTrainer:
         with self._observer.stage("encode", sum(map(len, parts)), unit="records") as stage:
             train, validation = (encode(part, tokenizer, config.data, stage) for part in parts)
         if not train.examples:
+            counts = ", ".join(f"{key} {value}" for key, value in train.counts().items())
             raise UserError(
-                f"{config.data.train_file}: all {train.records} records are longer than "
-                f"data.max_seq_length = {config.data.max_seq_length} tokens. Raise it "
-                "(--max-seq-length), or set data.long_records to cut."
+                f"{config.data.train_file or config.data.dataset}: no record can be trained on "
+                f"({counts}). Where they are too long for data.max_seq_length = "
+                f"{config.data.max_seq_length}, raise it, or set data.long_records to cut."
             )
         return train, validation
 
@@ -233,11 +235,35 @@ class SFTTrainer:
         self._observer.message(told)
         limit = self._config.data.max_seq_length
         for count, fate in (
-            (train.dropped + validation.dropped, "left out"),
-            (train.cut + validation.cut, "cut at their end"),
+            (train.dropped + validation.dropped, f"are longer than {limit} tokens: left out"),
+            (train.cut + validation.cut, f"are longer than {limit} tokens: cut at their end"),
+            (train.forged + validation.forged, "hold the chat template's own marks: left out"),
+            (train.empty + validation.empty, "have nothing to learn from: left out"),
         ):
             if count:
-                self._observer.message(f"{count} records are longer than {limit} tokens: {fate}")
+                self._observer.message(f"{count} records {fate}")
+
+
+def _read(settings: DataSettings) -> list[TrainingRecord]:
+    how: dict[str, Any] = {"system": settings.system_prompt, "limit": settings.max_samples}
+    if settings.dataset is not None:
+        return load_dataset(settings.dataset, source=settings.source, **how)
+    if settings.train_file is not None:
+        return load_training(settings.train_file, **how)
+    raise UserError(
+        "nothing to learn from: name a training file with --data FILE (data.train_file), a public "
+        "data set with --dataset NAME, or --data builtin:cpp/train to try"
+    )
+
+
+def _made_for_tests(name: str) -> str | None:
+    """Say so when a data set is what models are measured on."""
+    if name not in public_datasets.names():
+        return None
+    split = public_datasets.get(name).splits()[0]
+    if split != "test":
+        return None
+    return f"{name} is a test set: after training on it, scores on it show memory, not skill"
 
 
 def _figures(run: RunDir, data: dict[str, Any], report: FitReport) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from halo_forge.core.errors import StoreFault, UserError
 from halo_forge.store.atomic import disk_errors, write_text
 
-__all__ = ["RunDir", "data_manifest", "difference"]
+__all__ = ["RunDir", "difference"]
 
 _SHOWN = 12
 
@@ -223,12 +223,6 @@ class RunDir:
             folder = self.logs_path / f"attempt_{number}"
             folder.mkdir(parents=True)
         return folder
-
-
-def data_manifest(file: Path) -> dict[str, Any] | None:
-    """Return what the maker of a data file wrote beside it (``FILE.manifest.json``), if it did."""
-    value = _read_json(file.with_name(f"{file.name}.manifest.json"))
-    return value if isinstance(value, dict) else None
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -96,9 +96,11 @@ def test_two_processes(flags, tmp_path, capsys):
 
     They are started as torchrun and `accelerate launch` start them, and talk by gloo.
     """
-    plain = [*flags, "--lora-dropout", "0", "--set", "training.packing=off"]
+    plain = [*flags, "--set", "training.packing=off"]
+    plain[plain.index("lora.dropout=0.1")] = "lora.dropout=0"
     alone = finished(tmp_path / "alone", *plain)
-    halves = [*plain, "--batch-size", "2", "-o", tmp_path / "both", "--progress", "none"]
+    halves = [*plain, "-o", tmp_path / "both", "--progress", "none"]
+    halves[halves.index("training.batch_size=4")] = "training.batch_size=2"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -127,3 +127,21 @@ def test_only_one_process_speaks(
         monkeypatch.setenv(name, value)
     assert main(["sft", "train", "--json", "--progress", "plain"]) == 0
     assert capsys.readouterr() == ("", "")
+
+
+def test_short_names(capsys: pytest.CaptureFixture[str]) -> None:
+    """The data sets with answers, and no other; what they are and their licences."""
+    assert main(["sft", "datasets"]) == 0
+    out = capsys.readouterr().out
+    assert "codeforces_cpp" in out
+    assert "livecodebench" not in out
+    assert main(["sft", "datasets", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {"mbpp", "humaneval", "gsm8k"} <= {row["name"] for row in rows}
+    assert all(row["licence"] for row in rows)
+
+
+def test_two_things_to_learn_from(capsys: pytest.CaptureFixture[str]) -> None:
+    """A file and a data set at once are refused, before anything is read."""
+    assert main(["sft", "train", "--data", "a.jsonl", "--dataset", "mbpp"]) == 2
+    assert "keep one" in capsys.readouterr().err

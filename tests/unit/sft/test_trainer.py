@@ -16,6 +16,7 @@ from halo_forge.sft.config import SFTConfig
 from halo_forge.sft.trainer import SFTTrainer
 from halo_forge.store.run_dir import RunDir
 from tests.fakes import Diary
+from tests.needs import public_file
 
 NAMES = ("sum", "list", "tree", "prime", "word", "date", "graph", "matrix", "queue", "stack")
 
@@ -143,7 +144,7 @@ def test_records_that_are_too_long(settings):
     diary = Diary()
     trainer(settings | {"data.max_seq_length": 55, "data.validation_split": 0}, diary).train()
     assert any("records are longer than 55 tokens: left out" in m for m in diary.messages)
-    with pytest.raises(UserError, match=r"all 8 records are longer than data\.max_seq_length"):
+    with pytest.raises(UserError, match=r"dropped_too_long 8.*raise it"):
         trainer(settings | {"data.max_seq_length": 5}).plan()
 
 
@@ -158,6 +159,31 @@ def test_validation_records_that_are_trained_on(settings, tmp_path):
     figures = trainer(settings | {"data.validation_file": str(held)}).train()
     assert figures["data"]["train"]["records"] == 10
     assert len(figures["eval_losses"]) == 2
+
+
+def test_a_public_data_set(settings):
+    """Its answers are learned from local copies; its licence is in the card, its purpose is said."""
+    source = public_file("MbppPlus.jsonl.gz")
+    public = {"data.train_file": None, "data.dataset": "mbpp_plus", "data.source": str(source)}
+    small = {"data.max_samples": 6, "training.epochs": 1, "data.max_seq_length": 4000}
+    diary = Diary()
+    figures = trainer(settings | public | small, diary).train()
+    counts = figures["data"]
+    assert counts["train"]["records"] + counts["validation"]["records"] == 6
+    card = Path(settings["output_dir"], "final_model", "README.md").read_text()
+    assert "licence: Apache-2.0" in card
+    assert any("mbpp_plus is a test set" in line for line in diary.messages)
+
+
+def test_a_file_with_a_manifest(settings, tmp_path):
+    """What its maker noted of it stands in the card; where it lay on this machine does not."""
+    file = Path(settings["data.train_file"])
+    manifest = {"dataset": "mine", "licence": "MIT", "revision": "abc", "rows": 10}
+    file.with_name("train.jsonl.manifest.json").write_text(json.dumps(manifest))
+    trainer(settings | {"training.epochs": 1}).train()
+    card = (tmp_path / "run" / "final_model" / "README.md").read_text()
+    for line in ("- file: train.jsonl", "- dataset: mine", "- licence: MIT", "- revision: abc"):
+        assert line in card
 
 
 @pytest.mark.parametrize(
