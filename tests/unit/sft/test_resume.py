@@ -131,6 +131,25 @@ def test_a_state_is_whole_or_not_there(phase, monkeypatch):
     assert not list(waypoints.path.glob(".tmp*"))
 
 
+def test_a_plug_pulled_while_an_epoch_is_scored(phase, monkeypatch):
+    """The last epoch's score is owed, and the weights are chosen with it."""
+    expected, report, _ = phase("whole")
+    score = resumable_trainer.ResumableTrainer.evaluate
+
+    def dying(self, *call, **named):
+        if self.state.global_step == EPOCHS * STEPS:
+            raise KeyboardInterrupt
+        return score(self, *call, **named)
+
+    monkeypatch.setattr(resumable_trainer.ResumableTrainer, "evaluate", dying)
+    with pytest.raises(KeyboardInterrupt):
+        phase("broken")
+    monkeypatch.undo()
+    found, again, _ = phase("broken")
+    assert again.eval_losses == report.eval_losses
+    assert same(found, expected)
+
+
 def test_the_lowest_validation_loss_stays(phase):
     """At a rate that overshoots, the weights of the best epoch are written, not the last ones."""
     weights, report, waypoints = phase("hot", lora=ALL_WEIGHTS, rate=0.03)

@@ -162,7 +162,7 @@ def test_validation_records_that_are_trained_on(settings, tmp_path):
 
 
 def test_a_public_data_set(settings):
-    """Its answers are learned from local copies; its licence is in the card, its purpose is said."""
+    """Learned from local copies; its licence is in the card, and what it is for is said."""
     source = public_file("MbppPlus.jsonl.gz")
     public = {"data.train_file": None, "data.dataset": "mbpp_plus", "data.source": str(source)}
     small = {"data.max_samples": 6, "training.epochs": 1, "data.max_seq_length": 4000}
