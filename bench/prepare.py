@@ -25,7 +25,7 @@ from halo_forge.data.rows import read_rows
 __all__ = ["main"]
 
 _PEAK = """
-import resource, sys, time
+import re, sys, time
 from pathlib import Path
 from halo_forge.data.prepare import prepare, work_of
 from halo_forge.data.public_datasets import select
@@ -34,7 +34,8 @@ from halo_forge.tracking.base import NullObserver
 start, cpu = time.perf_counter(), time.process_time()
 work = work_of(select(sys.argv[1]), "training", Path(sys.argv[2]), None, {})
 lines = prepare(work, training_record, NullObserver())["lines"]
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+# Not ru_maxrss, which a child begins with its parent's.
+peak = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 print(lines, time.perf_counter() - start, time.process_time() - cpu, peak)
 """
 

@@ -215,7 +215,7 @@ def _describe(work: Work, *, as_json: bool) -> None:
         "config": selection.view.config or None,
         "split": selection.view.split,
         "licence": selection.origin.licence or selection.dataset.licence,
-        "rows": selection.rows,
+        "rows": work.rows,
         "tests": selection.dataset.tests,
         "files": list(selection.origin.names),
         "settings": dict(work.settings),

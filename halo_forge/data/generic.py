@@ -83,8 +83,8 @@ def _item(
 def _task(row: Row, prompt_field: str | None, response_field: str | None) -> tuple[_Dict, Any]:
     """Return the task, as a prompts file would put it, and the answer if there is one."""
     if prompt_field is not None:
-        answer = _field(row, response_field) if response_field is not None else None
-        return {"prompt": _field(row, prompt_field)}, answer
+        task = _field(row, prompt_field)
+        return {"prompt": task}, None if response_field is None else _field(row, response_field)
     for name in _CHATS:
         if isinstance(row.get(name), list):
             return _chat(row[name])
@@ -104,7 +104,8 @@ def _with_input(row: Row, name: str) -> str:
 
 def _field(row: Row, name: str) -> str:
     if name not in row:
-        raise Unfit(f"has no column {name!r}.{did_you_mean(name, row)}")
+        hint = did_you_mean(name, row)
+        raise Unfit(f"has no column {name!r}{hint and f'.{hint}'}")
     if not isinstance(row[name], str) or not row[name].strip():
         raise Unfit(f"{name!r} is empty, or no text")
     return str(row[name])

@@ -15,13 +15,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from halo_forge.core.errors import UserError
-from halo_forge.utils.jsonl import BadLine, read_jsonl
+from halo_forge.utils.jsonl import BadLine, parse_exactly, read_jsonl
 from halo_forge.utils.text import json_kind
 
-__all__ = ["SUFFIXES", "read_rows"]
+__all__ = ["SUFFIXES", "count_rows", "read_rows"]
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _PARQUET_ROWS = 64
@@ -54,6 +52,18 @@ def read_rows(path: Path) -> _Rows:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
+def count_rows(path: Path) -> int | None:
+    """Return about how many rows a file has, if that is cheap to know; for progress only."""
+    if path.suffix == ".parquet":
+        return _parquet_rows(path)
+    if path.suffix not in {".jsonl", ".ndjson"}:
+        return None
+    with path.open("rb") as raw:
+        if raw.peek(2)[:2] == _GZIP_MAGIC:
+            return None
+        return sum(chunk.count(b"\n") for chunk in iter(lambda: raw.read(1 << 20), b""))
+
+
 def _suffix(path: Path) -> str:
     bare = path.with_suffix("") if path.suffix == ".gz" else path
     return bare.suffix.lower()
@@ -64,8 +74,9 @@ def _json(path: Path) -> _Rows:
         raise UserError(f"{path}: too large to be read whole; make it JSONL: jq -c '.[]'")
     data = path.read_bytes()
     try:
-        document = orjson.loads(gzip.decompress(data) if data[:2] == _GZIP_MAGIC else data)
-    except (orjson.JSONDecodeError, EOFError, zlib.error) as error:
+        plain = gzip.decompress(data) if data[:2] == _GZIP_MAGIC else data
+        document = parse_exactly(plain.decode("utf-8-sig"))
+    except (ValueError, EOFError, zlib.error) as error:  # bad JSON and bad UTF-8 are ValueErrors
         yield from _json_lines_after_all(path, error)
         return
     if not isinstance(document, list):
@@ -110,6 +121,20 @@ def _tsv(path: Path) -> _Rows:
     return _csv(path, "\t")
 
 
+def _parquet_rows(path: Path) -> int | None:
+    """Return what the file says; whoever reads it will say what is wrong with it."""
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ModuleNotFoundError:
+        return None
+    try:
+        with parquet.ParquetFile(path) as file:
+            return int(file.metadata.num_rows)
+    except pa.ArrowInvalid:
+        return None
+
+
 def _parquet(path: Path) -> _Rows:
     try:
         import pyarrow as pa
@@ -132,7 +157,7 @@ def _parquet(path: Path) -> _Rows:
 
 
 def _jsonl(path: Path) -> _Rows:
-    return read_jsonl(path, constants=True)
+    return read_jsonl(path, exact=True)
 
 
 _READERS: dict[str, Callable[[Path], _Rows]] = {

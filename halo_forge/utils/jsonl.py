@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,10 +19,11 @@ import orjson
 
 from halo_forge.utils.text import json_kind
 
-__all__ = ["BadLine", "read_jsonl"]
+__all__ = ["BadLine", "parse_exactly", "read_jsonl"]
 
 _BOM = b"\xef\xbb\xbf"
 _GZIP_MAGIC = b"\x1f\x8b"
+_LONG_NUMBER = re.compile(r"\d{19}")
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -35,7 +37,7 @@ class BadLine:
 
 
 def read_jsonl(
-    path: str | Path, *, constants: bool = False
+    path: str | Path, *, exact: bool = False
 ) -> Iterator[tuple[int, dict[str, Any] | BadLine]]:
     """Yield ``(line number, object)`` for every line of a JSONL file, one line in memory.
 
@@ -44,7 +46,7 @@ def read_jsonl(
 
     Args:
         path: The file.
-        constants: Take ``NaN`` and ``Infinity``, which Python writes and JSON does not know.
+        exact: Read as `parse_exactly` does, not as the standard and 64 bits have it.
 
     Yields:
         The line's number from 1, and its object, or a `BadLine` for bad JSON, bad UTF-8 or a
@@ -60,7 +62,7 @@ def read_jsonl(
             for number, line in enumerate(stream, 1):
                 line = line.removeprefix(_BOM) if number == 1 else line
                 if line.strip():
-                    value = _object(line, first=number == 1, constants=constants)
+                    value = _object(line, first=number == 1, exact=exact)
                     yield number, BadLine(path, number, value) if isinstance(value, str) else value
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             yield number + 1, BadLine(path, number + 1, f"the gzip stream is damaged: {error}")
@@ -72,7 +74,7 @@ def _unpacked(raw: io.BufferedReader) -> io.BufferedReader:
     return raw
 
 
-def _object(line: bytes, *, first: bool, constants: bool) -> dict[str, Any] | str:
+def _object(line: bytes, *, first: bool, exact: bool) -> dict[str, Any] | str:
     """Return the line's object, or the reason why it has none."""
     try:
         text = line.decode("utf-8")
@@ -81,7 +83,7 @@ def _object(line: bytes, *, first: bool, constants: bool) -> dict[str, Any] | st
             return "not UTF-8: the file looks like UTF-16; save it as UTF-8"
         return f"not UTF-8: byte 0x{line[error.start]:02x} at byte {error.start + 1} of the line"
     try:
-        value = _parsed(text, constants=constants)
+        value = parse_exactly(text) if exact else orjson.loads(text)
     except json.JSONDecodeError as error:
         hint = "; one object a line is wanted" if text.strip() in {"[", "{"} else ""
         return f"not JSON: {error.msg} (column {error.colno}){hint}"
@@ -90,11 +92,25 @@ def _object(line: bytes, *, first: bool, constants: bool) -> dict[str, Any] | st
     return value
 
 
-def _parsed(text: str, *, constants: bool) -> Any:
-    """Parse JSON; orjson's errors are those of the standard library too."""
+def parse_exactly(text: str) -> Any:
+    """Parse JSON as Python writes it: whole numbers of any size, ``NaN`` and ``Infinity`` too.
+
+    orjson, which is faster, makes floats of whole numbers beyond 64 bits without a word.
+
+    Raises:
+        json.JSONDecodeError: If it is no JSON, even so.
+    """
+    if not _LONG_NUMBER.search(text):
+        try:
+            return orjson.loads(text)
+        except orjson.JSONDecodeError:
+            if "NaN" not in text and "Infinity" not in text:
+                raise
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        if constants and ("NaN" in text or "Infinity" in text):
-            return json.loads(text)
+        return json.loads(text)
+    except RecursionError:
+        raise json.JSONDecodeError("nested too deeply", text[:1], 0) from None
+    except json.JSONDecodeError:
         raise
+    except ValueError as error:  # a number of thousands of digits
+        raise json.JSONDecodeError(str(error).partition(";")[0], text[:1], 0) from None

@@ -6,6 +6,7 @@ run: a release is the list of its files.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import orjson
@@ -14,6 +15,7 @@ from halo_forge.core.types import Message, Prompt, Reference, TestCase
 from halo_forge.data.items import Files, Item, PublicDataset, Row, Unfit, View, set_aside
 from halo_forge.data.sealed_tests import SealedTestsError, open_sealed
 from halo_forge.data.wording import ask_for_program
+from halo_forge.utils.jsonl import parse_exactly
 from halo_forge.utils.text import fenced
 
 __all__ = ["livecodebench"]
@@ -105,9 +107,10 @@ def _asserts(tests: list[dict[str, Any]], method: str) -> str:
     lines = []
     for test in tests:
         try:
-            arguments = [orjson.loads(line) for line in test["input"].split("\n") if line.strip()]
-            wanted = orjson.loads(test["output"])
-        except orjson.JSONDecodeError as error:
+            lines_in = [line for line in test["input"].split("\n") if line.strip()]
+            arguments = [parse_exactly(line) for line in lines_in]
+            wanted = parse_exactly(test["output"])
+        except json.JSONDecodeError as error:
             raise Unfit(f"a test is no JSON: {error}") from error
         call = f"Solution().{method}({', '.join(map(repr, arguments))})"
         lines.append(f"assert {call} == {wanted!r}")

@@ -118,7 +118,7 @@ def test_number_as_id():
             {"prompt": "x", "tests": [{**_CASE, "timeout": 0}]},
             "'tests[0].timeout' should be greater than 0, is a number (0)",
         ),
-        ({"prompt": "x", "hidden_tests": "code"}, "'hidden_tests' should be a valid list"),
+        ({"prompt": "x", "hidden_tests": 3}, "'hidden_tests' must be a list of cases, or"),
         ({"messages": []}, "'messages' must not be empty"),
         ({"messages": [{"role": "user"}]}, "'messages[0].content' is missing"),
         (

@@ -7,8 +7,9 @@ import math
 import pytest
 
 from halo_forge.core.errors import UserError
-from halo_forge.data.rows import read_rows
+from halo_forge.data.rows import count_rows, read_rows
 from halo_forge.utils.jsonl import BadLine
+from tests.needs import public_file
 
 _ROWS = [{"a": "1", "b": 'x, "y"\nz'}, {"a": "2", "b": "ü"}]
 
@@ -42,6 +43,16 @@ def test_formats(tmp_path, name, packed):
     assert [row for _, row in read_rows(path)] == _ROWS
 
 
+def test_rows_are_counted(tmp_path):
+    """Where it is cheap; compressed files are not read for it."""
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(_TEXTS["rows.jsonl"])
+    assert count_rows(path) == 2
+    path.write_bytes(gzip.compress(_TEXTS["rows.jsonl"]))
+    assert count_rows(path) is None
+    assert count_rows(tmp_path / "rows.csv") is None
+
+
 def test_parquet(tmp_path):
     """Columns of all kinds come out as Python values, numbered from 1."""
     arrow = pytest.importorskip("pyarrow")
@@ -53,7 +64,9 @@ def test_parquet(tmp_path):
     found = list(read_rows(path))
     assert [number for number, _ in found] == list(range(1, 151))
     assert [row for _, row in found] == rows
+    assert count_rows(path) == 150
     path.write_bytes(path.read_bytes()[:-20])
+    assert count_rows(path) is None
     with pytest.raises(UserError, match="not Parquet, or damaged"):
         list(read_rows(path))
 
@@ -99,3 +112,13 @@ def test_missing_file(tmp_path):
     """It is named."""
     with pytest.raises(UserError, match=r"gone\.jsonl: cannot be read"):
         list(read_rows(tmp_path / "gone.jsonl"))
+
+
+@pytest.mark.parametrize("name", ["HumanEvalPlus.jsonl.gz", "MbppPlus.jsonl.gz"])
+def test_published_inputs_are_exact(name):
+    """Inputs of EvalPlus hold numbers beyond 64 bits and infinities, which stay what they are."""
+    path = public_file(name)
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        wanted = [json.loads(line) for line in file]
+    found = [row for _, row in read_rows(path)]
+    assert list(map(repr, found)) == list(map(repr, wanted))

@@ -40,3 +40,13 @@ def test_every_turn_has_its_end(name):
     text = TEMPLATES[name](_CHATS[0])
     assert text.endswith("3." + end)
     assert text.count(end.strip()) == (3 if name == "qwen" else 2)
+
+
+@pytest.mark.model
+def test_the_built_in_model_writes_chatml():
+    """Its own template and ours make the same of a chat with a system message."""
+    from halo_forge.models.chat import transcript
+    from halo_forge.models.load import load_tokenizer
+
+    tokenizer = load_tokenizer("builtin:smollm2-135m")
+    assert transcript(tokenizer, _CHATS[1]) == TEMPLATES["chatml"](_CHATS[1])

@@ -1,6 +1,7 @@
 """Reading JSONL: every line has a number and either an object or a reason."""
 
 import gzip
+import re
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,28 @@ def test_streams(path):
     """The first line is there before the last is read."""
     path.write_bytes(b'{"a": 1}\nnot json\n')
     assert next(read_jsonl(path)) == (1, {"a": 1})
+
+
+@pytest.mark.parametrize("number", [2**63, -(10**40), 10**18, 12345678901234567890])
+def test_large_numbers_stay_whole(tmp_path, number):
+    """Read exactly, a number is what was written; orjson alone makes a float of it."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f'{{"n": {number}}}\n')
+    [(_, row)] = read_jsonl(path, exact=True)
+    assert (row["n"], type(row["n"])) == (number, int)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[" * 100_000 + "1" * 20, "nested too deeply|not JSON"),
+        ('{"n": ' + "1" * 5000 + "}", "Exceeds the limit"),
+        ('{"n": 1' + "0" * 30, "not JSON"),
+    ],
+)
+def test_what_cannot_be_read_exactly(tmp_path, text, reason):
+    """It is a bad line like any other."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text(text + "\n")
+    [(_, bad)] = read_jsonl(path, exact=True)
+    assert re.search(reason, bad.reason)
