@@ -1,16 +1,16 @@
 """Does fine-tuning here learn what plain TRL learns from the same data, and how fast is it?
 
-    python bench/sft.py [--records 48] [--epochs 2] [--model builtin:smollm2-135m]
+    python bench/sft.py [--steps 4] [--rounds 2] [--model builtin:smollm2-135m]
         [--data builtin:python/train] [--batch 4] [--accumulation 2] [--seed 0] [--json FILE]
 
-Both ways get the same records, the same fresh adapters, the same sizes of steps and the same course
-of the learning rate; ours through `sft train`'s learner, the other through `trl.SFTTrainer` on
-``prompt`` and ``completion`` messages with its own template, mask, padding and order. The order of
-the examples differs, so the losses of single steps do too: means over epochs are compared, and both
-models are scored by one function on the same held-out records.
+Both ways get the same records in the same order, the same fresh adapters, the same sizes of steps
+and the same course of the learning rate; ours through `sft train`'s learner, the other through
+`trl.SFTTrainer` on ``prompt`` and ``completion`` messages with its own template, mask and padding.
+So the losses of single steps can be compared, and both models are scored by one function on the
+same held-out records. They take turns.
 
-Prints the loss of each step and the mean of each epoch, the held-out losses, and tokens with loss a
-second of the optimiser steps.
+Prints the loss of each step, the largest difference, the held-out losses, and the ratio of the
+seconds of the optimiser steps by round.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ import argparse
 import gc
 import json
 import shlex
-import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
+from measure import Spread, interleave
 from transformers import PrinterCallback
 from trl.trainer import sft_config, sft_trainer
 
@@ -46,6 +47,7 @@ from halo_forge.sft.base import FitRequest
 from halo_forge.sft.batches import optimizer_steps, warmup_steps
 from halo_forge.sft.encoding import encode
 from halo_forge.sft.learner import TrlLearner
+from halo_forge.sft.order import EpochOrder
 from halo_forge.tracking.base import NullObserver
 from halo_forge.utils.hardware import describe
 from halo_forge.utils.typing import override
@@ -85,42 +87,49 @@ def main() -> None:
     """Train both ways and print what they came to."""
     options = _options()
     config = _config(options)
-    records = load_training(options.data)[: options.records]
-    rest, over = split_off([record.asked for record in records], 0.2, options.seed)
-    train, held = [records[at] for at in rest], [records[at] for at in over]
+    records = load_training(options.data)
+    rest, over = split_off([record.asked for record in records], 0.1, options.seed)
+    wanted = options.steps * options.batch * options.accumulation
+    train, held = [records[at] for at in rest[:wanted]], [records[at] for at in over]
     tokenizer = load.load_tokenizer(options.model)
     examples, watched = (
         encode(part, tokenizer, config.data, NullObserver()).examples for part in (train, held)
     )
-    learned = sum(example.loss_tokens for example in examples) * options.epochs
-    print(f"{len(train)} records, {learned} tokens with loss in all; {len(held)} held out")
-    ways = {"ours": _ours(examples, watched, config), "plain TRL": _plain(train, watched, config)}
-    steps = len(ways["ours"].losses) // options.epochs
-    for name, way in ways.items():
-        by_epoch = [
-            statistics.mean(way.losses[at : at + steps]) for at in range(0, len(way.losses), steps)
-        ]
-        print(f"\n{name}: " + " ".join(f"{loss:.3f}" for loss in way.losses))
-        print(f"  by epoch {' '.join(f'{loss:.4f}' for loss in by_epoch)}")
-        print(
-            f"  held out {way.heldout:.4f}, {learned / way.seconds:.1f} tokens with loss a second"
-        )
-    ratio = ways["plain TRL"].seconds / ways["ours"].seconds
-    print(f"\nspeed, ours over plain: {ratio:.2f}")
+    learned = sum(example.loss_tokens for example in examples)
+    print(f"{len(train)} records, {learned} tokens with loss; {len(held)} held out")
+    lengths = [len(example.input_ids) for example in examples]
+    ordered = [train[at] for at in EpochOrder(lengths, config.seed, lambda: 0)]
+    measured = interleave(
+        {
+            "ours": partial(_ours, examples, watched, config),
+            "plain TRL": partial(_plain, ordered, watched, config),
+        },
+        options.rounds,
+    )
+    ways = {name: way.results for name, way in measured.items()}
+    ours, plainly = ways["ours"], ways["plain TRL"]
+    for name, found in ways.items():
+        print(f"\n{name}: " + " ".join(f"{loss:.4f}" for loss in found[0].losses))
+        seconds = Spread.of([way.seconds for way in found])
+        print(f"  held out {found[0].heldout:.4f}; {seconds:.1f} s of steps")
+    off = max(abs(a - b) for a, b in zip(ours[0].losses, plainly[0].losses, strict=True))
+    ratio = Spread.of([b.seconds / a.seconds for a, b in zip(ours, plainly, strict=True)])
+    print(f"\nlargest difference of a step's loss: {off:.5f}")
+    print(f"speed, ours over plain: {ratio:.2f}")
     if options.json:
         about = {
             "command": shlex.join(["python", *sys.argv]),
             "machine": describe(),
-            "ways": {name: asdict(way) for name, way in ways.items()},
-            "ratio": ratio,
+            "ways": {name: [asdict(way) for way in found] for name, found in ways.items()},
+            "ratio": asdict(ratio),
         }
         options.json.write_text(json.dumps(about, indent=2) + "\n")
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--records", type=int, default=48)
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--model", default="builtin:smollm2-135m")
     parser.add_argument("--data", default="builtin:python/train")
     parser.add_argument("--batch", type=int, default=4)
@@ -134,7 +143,8 @@ def _config(options: argparse.Namespace) -> SFTConfig:
     settings = {
         "model.name": options.model,
         "seed": options.seed,
-        "training.epochs": options.epochs,
+        "training.epochs": 1,
+        "training.packing": "on",
         "training.batch_size": options.batch,
         "training.gradient_accumulation_steps": options.accumulation,
         "hardware.gradient_checkpointing": "off",
@@ -194,6 +204,7 @@ def _plain(
             max_length=config.data.max_seq_length,
             dataloader_pin_memory=False,
             seed=config.seed,
+            train_sampling_strategy="sequential",
             save_strategy="no",
             logging_steps=1,
             disable_tqdm=True,
