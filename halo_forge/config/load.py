@@ -22,6 +22,7 @@ from halo_forge.config.fields import fields_of, plain_type, sections_of
 from halo_forge.config.generate import GenerateConfig
 from halo_forge.config.problems import explain, shown
 from halo_forge.config.raft import RaftConfig
+from halo_forge.config.sft import SFTConfig
 from halo_forge.core.errors import ConfigError, UserError
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
 
 CONFIG_TYPES: Mapping[str, type[Section]] = {
     "raft": RaftConfig,
+    "sft": SFTConfig,
     "benchmark": BenchmarkConfig,
     "generate": GenerateConfig,
 }

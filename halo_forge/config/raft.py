@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field
 
-from halo_forge.config.base import Fraction, NonNegative, Positive, PositiveInt, Section, Switch
+from halo_forge.config.base import Fraction, NonNegative, Positive, PositiveInt, Section
 from halo_forge.config.data import DecontaminationSettings
+from halo_forge.config.fit import FitSettings
 from halo_forge.config.sections import (
     GenerationSettings,
     HardwareSettings,
@@ -66,21 +67,8 @@ class AdaptiveSettings(Section):
     """How likely is very likely."""
 
 
-class TrainingSettings(Section):
+class TrainingSettings(FitSettings):
     """The gradient steps of one cycle."""
-
-    epochs: PositiveInt = 1
-    """Passes over the kept answers."""
-
-    batch_size: PositiveInt = 2
-    """Answers in one forward pass."""
-
-    gradient_accumulation_steps: PositiveInt = 16
-    """Forward passes in one optimiser step."""
-
-    packing: Switch = "auto"
-    """Answers of a forward pass lie end to end, without padding; `auto` where the model was seen
-    to keep them apart, else answers of like length go together."""
 
     learning_rate: Positive = 5e-5
     """Learning rate of the first cycle."""
@@ -90,21 +78,6 @@ class TrainingSettings(Section):
 
     min_lr: NonNegative = 1e-6
     """Floor of the decayed learning rate."""
-
-    lr_scheduler: Literal["constant", "linear", "cosine"] = "linear"
-    """Course of the learning rate within a cycle."""
-
-    warmup_ratio: float = Field(0.03, ge=0, lt=1)
-    """Share of the cycle's optimiser steps that warms up."""
-
-    max_grad_norm: Positive = 1.0
-    """Gradients are clipped to this norm."""
-
-    dataloader_num_workers: int = Field(0, ge=0)
-    """Data-loader processes; 0 on unified memory."""
-
-    dataloader_pin_memory: bool = False
-    """Page-locked host memory; off on unified memory."""
 
 
 class EvaluationSettings(Section):

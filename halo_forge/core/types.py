@@ -11,7 +11,7 @@ All are frozen: validated where data enters (`halo_forge.data`), trusted inside.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
@@ -195,21 +195,33 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class TrainingExample:
-    """What the learner sees: the very tokens that were sampled.
+    """What the learner sees: the very tokens that were sampled, or those of a training record.
 
     Attributes:
         id: The sample's id.
         input_ids: Prompt and completion token ids.
         completion_start: Index of the first completion token; everything before carries no loss.
         logprobs: Behaviour log-probabilities of the completion tokens (raft++ and diagnostics).
+        masked: Half-open ranges behind ``completion_start`` without loss, in order: the turns of a
+            chat between its answers.
     """
 
     id: str
-    input_ids: tuple[int, ...]
+    input_ids: Sequence[int]
     completion_start: int
     logprobs: tuple[float, ...] = ()
+    masked: tuple[tuple[int, int], ...] = ()
 
     @property
     def labels(self) -> list[int]:
-        """``input_ids`` with -100 (ignored by the loss) over the prompt."""
-        return [-100] * self.completion_start + list(self.input_ids[self.completion_start :])
+        """``input_ids`` with -100 (ignored by the loss) over all that carries none."""
+        labels = [-100] * self.completion_start + list(self.input_ids[self.completion_start :])
+        for start, end in self.masked:
+            labels[start:end] = [-100] * (end - start)
+        return labels
+
+    @property
+    def loss_tokens(self) -> int:
+        """How many tokens carry loss."""
+        masked = sum(end - start for start, end in self.masked)
+        return len(self.input_ids) - self.completion_start - masked

@@ -14,7 +14,7 @@ and are not read, unless they leave it open what a line means. ``null`` means ab
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,20 @@ from halo_forge.core.errors import ConfigError, UserError
 from halo_forge.core.identity import digest
 from halo_forge.core.types import Message, Prompt
 from halo_forge.data.builtin import PREFIX, load_builtin
+from halo_forge.data.public_datasets import training_records
 from halo_forge.utils.jsonl import BadLine, read_jsonl
 from halo_forge.utils.text import did_you_mean, fenced, json_kind, language_name
 
-__all__ = ["TrainingRecord", "load_training", "parse_training", "training_digest"]
+__all__ = [
+    "TrainingRecord",
+    "load_dataset",
+    "load_training",
+    "parse_training",
+    "training_digest",
+]
 
 _SHOWN = 20
+_Row = tuple[int, Prompt | dict[str, Any] | BadLine]
 _PAIRS = (
     ("prompt", "completion"),
     ("prompt", "reference"),
@@ -83,9 +91,48 @@ def load_training(
         ConfigError: With every bad line as ``file:line: reason`` (the first 20).
         UserError: If the file cannot be read or holds no record.
     """
+    records = _collected(str(source), _lines(source), system, limit)
+    if not records:
+        raise UserError(
+            f"{source}: holds no training records; one JSON object a line is wanted, such as "
+            '{"prompt": "Add two numbers.", "completion": "def add(a, b): return a + b"}'
+        )
+    return records
+
+
+def load_dataset(
+    name: str,
+    *,
+    source: str | None = None,
+    system: str | None = None,
+    limit: int | None = None,
+) -> list[TrainingRecord]:
+    """Read the answers of a public data set; its rows that have none are passed over.
+
+    Args:
+        name: A registered name, or an id on the hub.
+        source: Local folder or file to read instead of the hub.
+        system: System message for every chat that has none.
+        limit: Read only the first so many records.
+
+    Raises:
+        UserError: If there is no such data set, or it has no answers.
+        StoreFault: If the hub cannot be asked.
+    """
+    rows = enumerate(training_records(name, source=source, limit=limit), 1)
+    records = _collected(name, rows, system, limit)
+    if not records:
+        raise UserError(f"dataset {name!r}: no row has an answer to learn from")
+    return records
+
+
+def _collected(
+    source: str, rows: Iterable[_Row], system: str | None, limit: int | None
+) -> list[TrainingRecord]:
+    """Parse rows; every bad one is a problem with its line."""
     records: list[TrainingRecord] = []
     problems: list[str] = []
-    for line, value in _lines(source):
+    for line, value in rows:
         if limit is not None and len(records) + len(problems) >= limit:
             break
         try:
@@ -95,11 +142,6 @@ def load_training(
     if problems:
         more = [f"... and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
         raise ConfigError(problems[:_SHOWN] + more)
-    if not records:
-        raise UserError(
-            f"{source}: holds no training records; one JSON object a line is wanted, such as "
-            '{"prompt": "Add two numbers.", "completion": "def add(a, b): return a + b"}'
-        )
     return records
 
 
@@ -128,7 +170,7 @@ def training_digest(records: Sequence[TrainingRecord]) -> str:
     return digest([chat or record.text for chat, record in zip(chats, records, strict=True)])
 
 
-def _lines(source: str | Path) -> Iterator[tuple[int, Prompt | dict[str, Any] | BadLine]]:
+def _lines(source: str | Path) -> Iterator[_Row]:
     if str(source).startswith(PREFIX):
         yield from enumerate(load_builtin(str(source)), 1)
         return

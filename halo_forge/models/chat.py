@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
 
 from jinja2 import TemplateError
 from transformers import GenerationConfig, PreTrainedTokenizerBase
@@ -12,11 +13,34 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 from halo_forge.core.errors import ModelFault
 from halo_forge.core.types import Message
 
-__all__ = ["decode", "render", "render_text", "stop_ids", "transcript"]
+__all__ = [
+    "Dialogue",
+    "decode",
+    "dialogues",
+    "marked_text",
+    "render",
+    "render_text",
+    "stop_ids",
+    "transcript",
+    "turn_marks",
+]
 
 _log = logging.getLogger(__name__)
 _MARK = "\u2603halo\u2603"
 _PLAIN = {"system": "", "user": "User: ", "assistant": "Assistant: "}
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """A text to learn from.
+
+    Attributes:
+        text: All of it, as the model is to see it.
+        answers: Half-open character ranges of the answers, their end tokens included, in order.
+    """
+
+    text: str
+    answers: tuple[tuple[int, int], ...]
 
 
 def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
@@ -45,15 +69,65 @@ def render_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message])
         _warn_plain(tokenizer.name_or_path)
         turns = [_PLAIN[message.role] + message.content for message in messages]
         return "\n\n".join([*turns, "Assistant:"])
-    if messages[0].role != "system":
-        return _apply(tokenizer, messages, answer=True)
-    try:
-        text = _apply(tokenizer, messages, answer=True)
-    except ModelFault:
-        return _apply(tokenizer, _folded(messages), answer=True)
-    # Some templates drop a system message without a word.
-    kept = messages[0].content.strip() in text
-    return text if kept else _apply(tokenizer, _folded(messages), answer=True)
+    return _apply(tokenizer, _fitting(tokenizer, messages), answer=True)
+
+
+def dialogues(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[Dialogue]:
+    """Return a chat as texts to learn from, its answers marked.
+
+    What stands before an answer is, character for character, what `render_text` gives for the
+    messages before it, so that an answer is learned where it will be asked for. One text serves
+    all answers of a chat where the template writes a turn once and for all; where it writes
+    earlier turns differently later on (thoughts left out, for example), or there is no template,
+    each answer has a text of its own.
+
+    Args:
+        tokenizer: Its own template is used; generation markers are not needed.
+        messages: A chat with at least one answer.
+
+    Raises:
+        ModelFault: If the template refuses the messages.
+    """
+    places = [at for at, message in enumerate(messages) if message.role == "assistant"]
+    if not tokenizer.chat_template:
+        return [_spliced(tokenizer, messages[: at + 1], " ") for at in places]
+    fitting = _fitting(tokenizer, messages)
+    places = [at for at, message in enumerate(fitting) if message.role == "assistant"]
+    single = [_answered(tokenizer, fitting[: at + 1]) for at in places]
+    whole = single[-1].text
+    if all(whole.startswith(one.text) for one in single):
+        return [Dialogue(whole, tuple(one.answers[0] for one in single))]
+    return single
+
+
+def marked_text(tokenizer: PreTrainedTokenizerBase, text: str) -> Dialogue:
+    """Return a plain text with the answers in it, found by the marks of the model's own template.
+
+    Without any, all of it is to be learned, an end token included.
+    """
+    end = _end_text(tokenizer)
+    opening = _opening(tokenizer)
+    spans, at = [], 0
+    while opening and (found := text.find(opening, at)) >= 0:
+        start = found + len(opening)
+        stop = text.find(end, start)
+        at = len(text) if stop < 0 else stop + len(end)
+        spans.append((start, at))
+    if spans:
+        return Dialogue(text, tuple(spans))
+    whole = text if text.rstrip().endswith(end) else text + end
+    return Dialogue(whole, ((0, len(whole)),))
+
+
+@lru_cache(maxsize=4)
+def turn_marks(tokenizer: PreTrainedTokenizerBase) -> frozenset[str]:
+    """Return the special tokens that part turns in the model's own template.
+
+    Within a message they would be taken for the bounds of turns.
+    """
+    found = {_end_text(tokenizer)} if tokenizer.chat_template else set()
+    tokens = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+    return frozenset(found | {token for token in tokens if token in _opening(tokenizer)})
 
 
 def transcript(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:
@@ -104,6 +178,61 @@ def _apply(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, a
             f"({', '.join(message.role for message in messages)}): {error}"
         ) from error
     return str(text)
+
+
+def _fitting(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> Sequence[Message]:
+    """Return the messages as the template takes them: a system message it drops is folded."""
+    if messages[0].role != "system":
+        return messages
+    try:
+        text = _apply(tokenizer, messages, answer=messages[-1].role == "user")
+    except ModelFault:
+        return _folded(messages)
+    # Some templates drop a system message without a word.
+    kept = messages[0].content.strip() in text
+    return messages if kept else _folded(messages)
+
+
+def _answered(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> Dialogue:
+    """Return a chat that ends with an answer, up to that answer's end token."""
+    asked = _apply(tokenizer, messages[:-1], answer=True)
+    said = _apply(tokenizer, messages, answer=False)
+    end = _end_text(tokenizer)
+    stop = said.rfind(end) + len(end)
+    if not said.startswith(asked) or stop <= len(asked):
+        return _spliced(tokenizer, messages, "")
+    return Dialogue(said[:stop], ((len(asked), stop),))
+
+
+def _spliced(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], gap: str) -> Dialogue:
+    """Return a question as it is asked, and the answer's words behind it."""
+    asked = render_text(tokenizer, messages[:-1])
+    text = asked + gap + messages[-1].content.strip() + _end_text(tokenizer)
+    return Dialogue(text, ((len(asked), len(text)),))
+
+
+@lru_cache(maxsize=4)
+def _end_text(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return the token that ends an answer: the template's, else the tokenizer's."""
+    ends = _turn_end(tokenizer) if tokenizer.chat_template else set()
+    token = tokenizer.convert_ids_to_tokens(min(ends)) if ends else tokenizer.eos_token
+    if not token:
+        raise ModelFault(
+            f"{tokenizer.name_or_path} has no token that ends an answer (eos_token), so a model "
+            "could not learn when to stop"
+        )
+    return str(token)
+
+
+@lru_cache(maxsize=4)
+def _opening(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return what the template writes before an answer, behind the question."""
+    if not tokenizer.chat_template:
+        return ""
+    question = [Message("user", _MARK)]
+    asked = _apply(tokenizer, question, answer=True)
+    told = _apply(tokenizer, question, answer=False)
+    return asked[len(told) :] if asked.startswith(told) else ""
 
 
 def _folded(messages: Sequence[Message]) -> list[Message]:

@@ -31,14 +31,17 @@ from halo_forge.models.weights import (
 from halo_forge.store.atomic import replace_directory
 
 __all__ = [
+    "CARD",
     "MANIFEST",
     "is_complete",
     "model_digest",
     "read_manifest",
     "resolve_cycle",
     "save_checkpoint",
+    "write_weights",
 ]
 
+CARD = "README.md"
 MANIFEST = "halo_forge.json"
 _LIBRARIES = ("halo-forge", "torch", "transformers", "peft")
 
@@ -49,6 +52,7 @@ def save_checkpoint(
     directory: Path,
     base: str | Path,
     meta: Mapping[str, Any],
+    files: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a model with its tokenizer to ``directory``, which must not exist yet.
 
@@ -61,6 +65,7 @@ def save_checkpoint(
         base: Reference of the model that training began with. Of an adapter the model below
             it is stored; of a folder the path as seen from ``directory``.
         meta: What else to remember, such as the cycle; JSON-serialisable.
+        files: Texts to lay beside it, by name: a model card.
 
     Returns:
         ``directory``.
@@ -77,14 +82,27 @@ def save_checkpoint(
         "libraries": {name: version(name) for name in _LIBRARIES},
     }
     with replace_directory(directory) as folder, full_disk_as_os_error(), no_progress_bars():
-        if isinstance(model, PeftModel):
-            _save_adapter(model, folder, ref)
-        else:
-            model.save_pretrained(folder)
+        write_weights(model, folder, ref)
         tokenizer.save_pretrained(folder)
+        for name, content in (files or {}).items():
+            (folder / name).write_text(content, encoding="utf-8")
         text = json.dumps(manifest, indent=2, ensure_ascii=False)
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
     return directory
+
+
+def write_weights(model: Model, folder: Path, ref: str) -> None:
+    """Write adapter or weights to an existing folder, as safetensors.
+
+    Args:
+        model: What was trained.
+        folder: Receives the files.
+        ref: Reference of the model below an adapter, as it is to be stored.
+    """
+    if isinstance(model, PeftModel):
+        _save_adapter(model, folder, ref)
+    else:
+        model.save_pretrained(folder)
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:

@@ -20,8 +20,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from halo_forge.config.sft import QloraSettings
 from halo_forge.core.errors import ModelFault, UserError
 from halo_forge.models.lora import fold
+from halo_forge.models.quantize import four_bits
 from halo_forge.models.quiet import no_progress_bars, peft_warnings_ignored
 from halo_forge.models.refs import adapter_base, resolve
 from halo_forge.models.weights import is_adapter, read_json, weight_files
@@ -90,6 +92,7 @@ def load_model(  # noqa: PLR0913 - keywords, each a setting of its own
     adapter: Path | None = None,
     trainable: bool = False,
     merge: bool = False,
+    quantized: QloraSettings | None = None,
 ) -> Model:
     """Load a causal language model, with its adapter when ``ref`` or ``adapter`` is one.
 
@@ -104,6 +107,7 @@ def load_model(  # noqa: PLR0913 - keywords, each a setting of its own
         trainable: Leave weights (or those of an adapter that is not merged) with gradients and
             in training mode.
         merge: Fold the adapter into the weights, in float32 before the cast to ``dtype``.
+        quantized: Keep the frozen weights in 4 bits, by these settings.
 
     Returns:
         A `PeftModel` when there is an adapter that is not merged, else the plain model.
@@ -120,7 +124,10 @@ def load_model(  # noqa: PLR0913 - keywords, each a setting of its own
     if trust_remote_code:
         _log.warning("running the Python code that ships with %s (trust_remote_code)", ref)
     wanted: torch.dtype | str = "auto" if merge and adapter is not None else dtype
-    plain = _load_base(folder, wanted, torch.device(device), attn, trust=trust_remote_code)
+    special = {"quantization_config": four_bits(quantized)} if quantized is not None else {}
+    plain = _load_base(
+        folder, wanted, torch.device(device), attn, trust=trust_remote_code, **special
+    )
     model: Model = plain
     if adapter is not None:
         model = _put_adapter(plain, resolve(adapter), trainable=trainable)
@@ -189,6 +196,7 @@ def _load_base(
     attn: str,
     *,
     trust: bool,
+    **special: Any,
 ) -> PreTrainedModel:
     """Load whole weights and refuse a model of which a part would stay random."""
     read_json(folder / "config.json")
@@ -206,6 +214,7 @@ def _load_base(
             local_files_only=True,
             output_loading_info=True,
             **placement,
+            **special,
         )
     model: PreTrainedModel
     model, info = loaded

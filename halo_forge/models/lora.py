@@ -16,6 +16,9 @@ from halo_forge.models.quiet import peft_warnings_ignored
 
 __all__ = ["add_lora", "check_targets", "fold", "merged_copy"]
 
+_LINEAR = ("Linear", "Conv1D", "Linear4bit")
+"""Kinds of layers that take an adapter: torch's, GPT-2's, bitsandbytes'."""
+
 
 def check_targets(model: PreTrainedModel, settings: LoraSettings) -> None:
     """Check that ``model``, with or without values in its weights, has the layers to adapt.
@@ -89,5 +92,5 @@ def _linear_names(model: PreTrainedModel) -> set[str]:
     return {
         name.rpartition(".")[2]
         for name, module in model.named_modules()
-        if type(module).__name__ in ("Linear", "Conv1D") and module is not head
+        if type(module).__name__ in _LINEAR and module is not head
     }

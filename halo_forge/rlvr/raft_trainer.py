@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +18,13 @@ from halo_forge.engines.base import Engine, EngineSpec, open_engine
 from halo_forge.rlvr.cycle import Collaborators, run_cycles
 from halo_forge.rlvr.judges import make_verifier
 from halo_forge.rlvr.verifiers.base import Verifier
+from halo_forge.sft.attempt import attempt_facts, log_file, open_trackers
 from halo_forge.sft.base import Learner
 from halo_forge.store.atomic import disk_errors
 from halo_forge.store.run_dir import RunDir
-from halo_forge.tracking.base import NullObserver, Observer, Tracker
-from halo_forge.tracking.jsonl import JsonlTracker
-from halo_forge.utils import hardware
+from halo_forge.tracking.base import NullObserver, Observer
 
 __all__ = ["RAFTTrainer"]
-
-_LIBRARIES = ("halo-forge", "torch", "transformers", "trl", "peft", "accelerate", "numpy")
 
 
 class RAFTTrainer:
@@ -77,7 +70,7 @@ class RAFTTrainer:
             guarded = self._guarded(start, verifier, prompts, eval_prompts)
             stack.enter_context(run.lock())
             self._claim(run, guarded, cleaned, eval_prompts)
-            stack.enter_context(_log_file(run))
+            stack.enter_context(log_file(run))
             crew = Collaborators(
                 config=config,
                 run=run,
@@ -87,7 +80,7 @@ class RAFTTrainer:
                 verifier=verifier,
                 examiner=examiner,
                 learner=learner,
-                trackers=stack.enter_context(_trackers(config, run)),
+                trackers=stack.enter_context(open_trackers(config.report_to, run)),
                 observer=self._observer,
             )
             run_cycles(crew, start)
@@ -143,12 +136,7 @@ class RAFTTrainer:
         eval_prompts: Sequence[Prompt],
     ) -> None:
         """Make the directory this run's own, and note the machine and what was not trained on."""
-        facts: dict[str, Any] = {
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": sys.argv,
-            "libraries": {name: version(name) for name in _LIBRARIES},
-            "machine": hardware.describe(disk=run.path),
-        }
+        facts = attempt_facts(run)
         if cleaned.facts:
             facts["decontamination"] = cleaned.facts
         run.claim(guarded, facts, dump_yaml(self._config))
@@ -188,31 +176,3 @@ def _learner() -> Learner:
     from halo_forge.sft.learner import TrlLearner
 
     return TrlLearner()
-
-
-@contextmanager
-def _trackers(config: RaftConfig, run: RunDir) -> Iterator[list[Tracker]]:
-    """Open the trackers of this attempt, and close those that were opened whatever happens."""
-    with ExitStack() as stack:
-        with disk_errors(run.path):
-            trackers: list[Tracker] = [JsonlTracker(run.metrics_path)]
-        stack.callback(trackers[0].close)
-        for name in config.report_to:
-            folder = run.tensorboard_path if name == "tensorboard" else run.path / name
-            trackers.append(registry.load("trackers", name)(folder))
-            stack.callback(trackers[-1].close)
-        yield trackers
-
-
-@contextmanager
-def _log_file(run: RunDir) -> Iterator[None]:
-    """Write halo-forge's log of this attempt to a folder of its own."""
-    handler = logging.FileHandler(run.new_log_dir() / "halo_forge.log", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logger = logging.getLogger("halo_forge")
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        handler.close()

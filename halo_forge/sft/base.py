@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from halo_forge.config.raft import TrainingSettings
+from halo_forge.config.fit import FitSettings
 from halo_forge.config.sections import HardwareSettings, LoraSettings
+from halo_forge.config.sft import QloraSettings
 from halo_forge.core.types import TrainingExample
-from halo_forge.tracking.base import Observer
+from halo_forge.store.waypoints import Waypoints
+from halo_forge.tracking.base import Observer, Tracker
 
-__all__ = ["FitReport", "FitRequest", "Learner"]
+__all__ = ["FitReport", "FitRequest", "Learner", "Validation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What a training phase is watched by; the weights of the lowest loss are those that stay.
+
+    Attributes:
+        examples: Scored after each epoch, never trained on.
+        patience: Epochs without a lower loss after which training ends; None: never.
+    """
+
+    examples: Sequence[TrainingExample]
+    patience: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +44,30 @@ class FitRequest:
         hardware: Device and number format.
         trust_remote_code: Whether hub code may run.
         meta: Stored in the checkpoint.
+        card: Writes the checkpoint's model card, when there is to be one.
+        validation: Examples that are scored after each epoch, if any.
+        waypoints: Where states to go on from are kept; a phase that finds one goes on from it.
+            None: a phase that is interrupted begins anew.
+        save_steps: Optimiser steps between two of them; the end of an epoch has one too.
+        qlora: How frozen weights are quantised, if they are.
+        trackers: Told the figures of each step.
     """
 
     policy: str
     output: Path
     learning_rate: float
     seed: int
-    training: TrainingSettings
+    training: FitSettings
     lora: LoraSettings
     hardware: HardwareSettings
     trust_remote_code: bool
-    meta: dict[str, str | int | float]
+    meta: Mapping[str, Any]
+    card: Callable[[FitReport], str] | None = None
+    validation: Validation | None = None
+    waypoints: Waypoints | None = None
+    save_steps: int = 100
+    qlora: QloraSettings | None = None
+    trackers: Sequence[Tracker] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +80,10 @@ class FitReport:
         grad_norm: Mean norm of the gradients before clipping.
         entropy: Mean entropy of the model over the completion tokens, nats.
         tokens: Completion tokens with loss, counted once an epoch.
-        seconds: Wall time, loading and saving included.
+        seconds: Wall time of this attempt, loading and saving included.
+        losses: Loss of each optimiser step, those of earlier attempts included.
+        eval_losses: (step, mean loss a validation token) after each epoch.
+        best_step: Optimiser step whose weights were kept.
     """
 
     steps: int
@@ -61,6 +92,9 @@ class FitReport:
     entropy: float
     tokens: int
     seconds: float
+    losses: tuple[float, ...] = ()
+    eval_losses: tuple[tuple[int, float], ...] = ()
+    best_step: int | None = None
 
 
 class Learner(Protocol):

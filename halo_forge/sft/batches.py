@@ -5,15 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from halo_forge.config.raft import TrainingSettings
+import numpy as np
+from numpy.typing import NDArray
+
+from halo_forge.config.fit import FitSettings
 from halo_forge.core.types import TrainingExample
 
 __all__ = ["heaviest_batch", "optimizer_steps", "to_columns", "warmup_steps"]
 
 
-def optimizer_steps(examples: int, settings: TrainingSettings) -> int:
-    """Return the optimiser steps of one training phase over ``examples`` answers."""
-    batches = math.ceil(examples / settings.batch_size)
+def optimizer_steps(examples: int, settings: FitSettings, processes: int = 1) -> int:
+    """Return the optimiser steps of one training phase over ``examples`` answers.
+
+    Processes take a forward pass each, at the same time.
+    """
+    batches = math.ceil(math.ceil(examples / settings.batch_size) / processes)
     return math.ceil(batches / settings.gradient_accumulation_steps) * settings.epochs
 
 
@@ -37,6 +43,9 @@ def heaviest_batch(lengths: Sequence[int], size: int, *, padded: bool) -> list[i
     return longest[:1] * len(longest) if padded else longest
 
 
-def to_columns(examples: Sequence[TrainingExample]) -> list[dict[str, list[int]]]:
-    """Return what the trainer reads: the sampled token ids, and labels that mask the prompt."""
-    return [{"input_ids": list(e.input_ids), "labels": e.labels} for e in examples]
+def to_columns(examples: Sequence[TrainingExample]) -> dict[str, list[NDArray[np.int32]]]:
+    """Return what the trainer reads: the token ids as they are, and labels that mask the rest."""
+    return {
+        "input_ids": [np.asarray(e.input_ids, dtype=np.int32) for e in examples],
+        "labels": [np.asarray(e.labels, dtype=np.int32) for e in examples],
+    }

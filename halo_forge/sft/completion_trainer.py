@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from trl.trainer.sft_trainer import SFTTrainer
 
 from halo_forge.models.load import Model
 from halo_forge.models.structure import backbone, output_layer, plain
 from halo_forge.sft.loss import completion_loss
 from halo_forge.sft.packing import with_segments
+from halo_forge.sft.resumable_trainer import ResumableTrainer
 from halo_forge.utils.typing import override
 
 __all__ = ["CompletionTrainer"]
@@ -20,7 +20,7 @@ __all__ = ["CompletionTrainer"]
 _LOUD = 100.0
 
 
-class CompletionTrainer(SFTTrainer):
+class CompletionTrainer(ResumableTrainer):
     """Scores the positions that predict completion tokens, a chunk at a time.
 
     Graphics processors get TRL's fused output layer, which is Triton's there. Without Triton it
@@ -30,7 +30,7 @@ class CompletionTrainer(SFTTrainer):
     """
 
     def __init__(self, model: Model, **kwargs: Any) -> None:
-        """Take what TRL's trainer takes."""
+        """Take what `ResumableTrainer` takes."""
         bare = plain(model).device.type == "cpu" and _head_is_linear(model)
         self._entropies: list[float] = []
         super().__init__(model=model, **kwargs)
@@ -60,13 +60,14 @@ class CompletionTrainer(SFTTrainer):
             count = predicts.sum() if num_items_in_batch is None else num_items_in_batch
             weights = (torch.ones(len(hidden)) / count).to(hidden.device)
             scored = completion_loss(hidden, head.weight, head.bias, labels[predicts], weights)
-        self._entropies.append(float(scored.entropy.mean()))
+        if model.training:
+            self._entropies.append(float(scored.entropy.mean()))
         return scored.loss
 
     @override
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the mean entropy since the last entry, as TRL does."""
-        if self._entropies:
+        if self._entropies and self.model is not None and self.model.training:
             logs["entropy"] = sum(self._entropies) / len(self._entropies)
             self._entropies.clear()
         super().log(logs, start_time)

@@ -13,46 +13,44 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from datasets import Dataset
 from peft import PeftModel
-from transformers import (
-    PreTrainedTokenizerBase,
-    PrinterCallback,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
+from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
 from trl.trainer.sft_config import SFTConfig
 
 from halo_forge.config.sections import LoraSettings
+from halo_forge.core.errors import StoreFault
 from halo_forge.core.types import TrainingExample
 from halo_forge.models import load
-from halo_forge.models.checkpoint import save_checkpoint
+from halo_forge.models.checkpoint import CARD, save_checkpoint
 from halo_forge.models.load import Model
 from halo_forge.models.lora import add_lora, check_targets
+from halo_forge.models.refs import base_ref
 from halo_forge.models.weights import is_adapter
 from halo_forge.sft.base import FitReport, FitRequest
 from halo_forge.sft.batches import heaviest_batch, optimizer_steps, to_columns, warmup_steps
 from halo_forge.sft.completion_trainer import CompletionTrainer
+from halo_forge.sft.course import Course, is_over
 from halo_forge.sft.memory import choose_checkpointing
 from halo_forge.sft.packing import choose_packing
-from halo_forge.tracking.base import Observer, Stage
-from halo_forge.utils.typing import override
+from halo_forge.sft.resumable_trainer import best_step
+from halo_forge.tracking.base import Observer
+from halo_forge.utils.processes import place
 
-__all__ = ["TrlLearner"]
+__all__ = ["TrlLearner", "load_trainable"]
 
 
 class TrlLearner:
     """LoRA or full-weight fine-tuning on kept answers, on any device torch knows.
 
     A policy that is an adapter is trained on as it is; without LoRA it is folded into the weights
-    first.
+    first. Started by `accelerate launch`, each process trains on its part of every batch.
     """
 
     def check(self, policy: str, lora: LoraSettings, *, trust_remote_code: bool) -> None:
@@ -65,10 +63,9 @@ class TrlLearner:
     ) -> FitReport:
         """Train on ``examples`` and write the checkpoint; see `halo_forge.sft.base.Learner`."""
         started = time.monotonic()
-        device = load.pick_device(request.hardware.device)
+        device = _own_device(request)
         tokenizer = load.load_tokenizer(request.policy, trust_remote_code=request.trust_remote_code)
-        model = _load_trainable(request, device)
-        steps = optimizer_steps(len(examples), request.training)
+        model = load_trainable(request, device)
         with (
             tempfile.TemporaryDirectory() as scratch,
             _own_randomness(device),
@@ -78,19 +75,14 @@ class TrlLearner:
             warnings.simplefilter("ignore", FutureWarning)
             layout = _layout(model, examples, request, device)
             observer.message(f"Training: {layout.words}")
-            arguments = _arguments(request, device, steps, scratch, layout)
-            with observer.stage("train", steps, unit="steps") as stage:
-                trainer = _train(model, tokenizer, examples, arguments, _Progress(stage))
-        save_checkpoint(model, tokenizer, request.output, request.policy, request.meta)
-        tokens = sum(len(e.input_ids) - e.completion_start for e in examples)
-        return FitReport(
-            steps=trainer.state.global_step,
-            loss=_mean(trainer, "loss"),
-            grad_norm=_mean(trainer, "grad_norm"),
-            entropy=_mean(trainer, "entropy"),
-            tokens=tokens * request.training.epochs,
-            seconds=time.monotonic() - started,
-        )
+            arguments = _arguments(request, device, len(examples), scratch, layout)
+            trainer = _trained(model, tokenizer, examples, request, arguments, observer)
+        report = _report(trainer, examples, request)
+        if trainer.args.should_save:
+            files = {} if request.card is None else {CARD: request.card(report)}
+            save_checkpoint(model, tokenizer, request.output, request.policy, request.meta, files)
+        trainer.accelerator.end_training()
+        return replace(report, seconds=time.monotonic() - started)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,25 +94,24 @@ class _Layout:
     words: str
 
 
-class _Progress(TrainerCallback):
-    """Tells the observer of each optimiser step."""
-
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-
-    @override
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Count a step."""
-        self._stage.advance()
+def _own_device(request: FitRequest) -> torch.device:
+    """Return the device of this process: on a machine with several cards, each has its own."""
+    device = load.pick_device(request.hardware.device)
+    here = place()
+    if here.count > 1 and device.type == "cuda" and ":" not in request.hardware.device:
+        return load.pick_device(f"cuda:{here.local}")
+    return device
 
 
-def _load_trainable(request: FitRequest, device: torch.device) -> Model:
+def load_trainable(request: FitRequest, device: torch.device) -> Model:
     """Load the policy with the right weights trainable.
 
-    Frozen weights below an adapter may be bfloat16; weights that are trained stay float32, or
-    updates smaller than a rounding step would be lost.
+    Frozen weights below an adapter may be bfloat16, or of 4 bits; weights that are trained stay
+    float32, or updates smaller than a rounding step would be lost.
+
+    Raises:
+        UserError: If the policy lacks the layers to adapt, or 4 bits cannot be had.
+        ModelFault: If it cannot be loaded.
     """
     narrow = load.pick_dtype(request.hardware.bf16, device)
     adapters = request.lora.enabled
@@ -132,6 +123,7 @@ def _load_trainable(request: FitRequest, device: torch.device) -> Model:
         trust_remote_code=request.trust_remote_code,
         trainable=True,
         merge=not adapters,
+        quantized=request.qlora,
     )
     if adapters and not isinstance(model, PeftModel):
         model = add_lora(model, request.lora, seed=request.seed)
@@ -148,8 +140,9 @@ def _layout(
     # an answer by itself has no padding to be spared
     setting = training.packing if training.batch_size > 1 else "off"
     packing = choose_packing(model, setting, request.hardware.attn_implementation)
+    scored = request.validation.examples if request.validation else ()
     lengths = heaviest_batch(
-        [len(example.input_ids) for example in examples],
+        [len(example.input_ids) for example in (*examples, *scored)],
         training.batch_size,
         padded=not packing.packed,
     )
@@ -173,9 +166,10 @@ def _own_randomness(device: torch.device) -> Iterator[None]:
 
 
 def _arguments(
-    request: FitRequest, device: torch.device, steps: int, scratch: str, layout: _Layout
+    request: FitRequest, device: torch.device, examples: int, scratch: str, layout: _Layout
 ) -> SFTConfig:
     training = request.training
+    steps = optimizer_steps(examples, training, place().count)
     return SFTConfig(
         output_dir=scratch,
         use_cpu=device.type == "cpu",
@@ -183,6 +177,7 @@ def _arguments(
         gradient_checkpointing=layout.checkpointing,
         num_train_epochs=training.epochs,
         per_device_train_batch_size=training.batch_size,
+        per_device_eval_batch_size=training.batch_size,
         gradient_accumulation_steps=training.gradient_accumulation_steps,
         learning_rate=request.learning_rate,
         lr_scheduler_type=training.lr_scheduler,
@@ -195,29 +190,96 @@ def _arguments(
         max_length=None,
         seed=request.seed % 2**32,
         save_strategy="no",
+        eval_strategy="epoch" if request.validation else "no",
         logging_steps=1,
         disable_tqdm=True,
         report_to="none",
+        ddp_find_unused_parameters=False,
     )
 
 
-def _train(
+def _trained(
     model: Model,
     tokenizer: PreTrainedTokenizerBase,
     examples: Sequence[TrainingExample],
+    request: FitRequest,
     arguments: SFTConfig,
-    progress: TrainerCallback,
+    observer: Observer,
 ) -> CompletionTrainer:
-    trainer = CompletionTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=Dataset.from_list(to_columns(examples)),
-        processing_class=tokenizer,
-        callbacks=[progress],
-    )
-    trainer.remove_callback(PrinterCallback)
-    trainer.train()
+    """Do the steps that are owed, and leave the weights that are to be kept in ``model``."""
+    waypoints, validation = request.waypoints, request.validation
+    patience = validation.patience if validation else None
+    state = _state_at(waypoints.last if waypoints else None)
+    total = optimizer_steps(len(examples), request.training, place().count)
+    with observer.stage("train", total, done=state.global_step, unit="steps") as stage:
+        course = Course(
+            observer,
+            stage,
+            request.trackers,
+            save_steps=request.save_steps if waypoints else None,
+            patience=patience,
+        )
+        trainer = CompletionTrainer(
+            model=model,
+            args=arguments,
+            train_dataset=Dataset.from_dict(to_columns(examples)),
+            eval_dataset=Dataset.from_dict(to_columns(validation.examples)) if validation else None,
+            processing_class=tokenizer,
+            callbacks=[course],
+            waypoints=waypoints,
+            base=base_ref(request.policy),
+        )
+        trainer.remove_callback(PrinterCallback)
+        if state.max_steps and is_over(state, patience):
+            trainer.state = state
+            trainer.load_weights(state.global_step)
+        else:
+            last = waypoints.last if waypoints else None
+            trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    best = best_step(trainer.state.log_history)
+    if waypoints and best is not None and best != trainer.state.global_step:
+        observer.message(f"Keeping the weights after step {best}, of the lowest validation loss")
+        trainer.load_weights(best)
     return trainer
+
+
+def _state_at(waypoint: Path | None) -> TrainerState:
+    """Return what the trainer knew there; an empty state when there is none.
+
+    Raises:
+        StoreFault: If its file is damaged.
+    """
+    if waypoint is None:
+        return TrainerState()
+    try:
+        state: TrainerState = TrainerState.load_from_json(str(waypoint / TRAINER_STATE_NAME))
+    except (OSError, ValueError, TypeError) as error:
+        raise StoreFault(
+            f"{waypoint}: not a state to go on from ({error}). Delete this folder: training then "
+            "goes on from the one before it, or begins anew."
+        ) from error
+    return state
+
+
+def _report(
+    trainer: CompletionTrainer,
+    examples: Sequence[TrainingExample],
+    request: FitRequest,
+) -> FitReport:
+    history = trainer.state.log_history
+    scored = [(int(entry["step"]), entry["eval_loss"]) for entry in history if "eval_loss" in entry]
+    kept = best_step(history) if request.waypoints else None
+    return FitReport(
+        steps=trainer.state.global_step,
+        loss=_mean(trainer, "loss"),
+        grad_norm=_mean(trainer, "grad_norm"),
+        entropy=_mean(trainer, "entropy"),
+        tokens=sum(e.loss_tokens for e in examples) * request.training.epochs,
+        seconds=0.0,
+        losses=tuple(entry["loss"] for entry in history if "loss" in entry),
+        eval_losses=tuple(scored),
+        best_step=trainer.state.global_step if kept is None else kept,
+    )
 
 
 def _mean(trainer: CompletionTrainer, name: str) -> float:

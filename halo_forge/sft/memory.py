@@ -8,17 +8,30 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
-from halo_forge.models.load import Model
+from halo_forge.config.sft import SFTConfig
+from halo_forge.core.errors import UserError
+from halo_forge.models.load import Model, pick_dtype
+from halo_forge.models.lora import add_lora
 from halo_forge.models.memory import free_memory
 from halo_forge.models.structure import backbone, plain
 from halo_forge.utils.hardware import probe
 
-__all__ = ["Activations", "Checkpointing", "choose_checkpointing", "weigh"]
+__all__ = [
+    "Activations",
+    "Checkpointing",
+    "MemoryPlan",
+    "choose_checkpointing",
+    "plan_memory",
+    "weigh",
+]
 
 _LENGTHS = (32, 64)
 # What an optimiser step adds for each trained weight: a gradient and Adam's two moments, float32.
 _TRAINED_BYTES = 12
+# Half a byte, and its share of the scales (Dettmers et al. 2023, section 3).
+_FOUR_BITS = 0.55
 # The rest is for gradients on their way through a layer, and for what an allocator cannot join.
 _SHARE = 0.8
 
@@ -51,6 +64,71 @@ class Checkpointing:
 
     on: bool
     words: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """What a training phase holds from its first step to its last, activations apart; in bytes.
+
+    Attributes:
+        frozen: Weights that are not trained.
+        trained: Weights that are, in float32, with a gradient and Adam's two moments each.
+        free: What the device has free now.
+    """
+
+    frozen: int
+    trained: int
+    free: int
+
+    @property
+    def needed(self) -> int:
+        """All of it."""
+        return self.frozen + self.trained
+
+    @property
+    def words(self) -> str:
+        """The plan, for a person."""
+        return (
+            f"{self.needed / 1e9:.2f} GB of {self.free / 1e9:.2f} GB free, activations apart: "
+            f"{self.frozen / 1e9:.2f} GB of frozen weights, {self.trained / 1e9:.2f} GB of trained "
+            "ones with gradients and Adam's moments"
+        )
+
+    def check(self) -> None:
+        """Find out before anything is loaded that it cannot fit.
+
+        Raises:
+            UserError: If it cannot, with the ways out.
+        """
+        if self.needed > self.free:
+            raise UserError(
+                f"this needs {self.words}. Train adapters (without --no-lora), keep frozen weights "
+                "in 4 bits (qlora.enabled: true), or take a smaller model."
+            )
+
+
+def plan_memory(skeleton: PreTrainedModel, config: SFTConfig, device: torch.device) -> MemoryPlan:
+    """Work out what training holds, from the shapes alone.
+
+    Args:
+        skeleton: The model without values (`halo_forge.models.load.load_skeleton`); adapters are
+            put on it.
+        config: Adapters or all weights, 4 bits or not.
+        device: Where it is to be trained.
+    """
+    whole = sum(p.numel() for p in skeleton.parameters())
+    if not config.lora.enabled:
+        trained, frozen = whole, 0.0
+    else:
+        model = add_lora(skeleton, config.lora, seed=0)
+        trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        narrow = pick_dtype(config.hardware.bf16, device).itemsize
+        frozen = whole * (_FOUR_BITS if config.qlora.enabled else narrow)
+    return MemoryPlan(
+        frozen=int(frozen),
+        trained=trained * (torch.float32.itemsize + _TRAINED_BYTES),
+        free=free_memory(device, probe()),
+    )
 
 
 def choose_checkpointing(

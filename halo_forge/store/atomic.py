@@ -17,7 +17,14 @@ from pathlib import Path
 
 from halo_forge.core.errors import StoreFault
 
-__all__ = ["disk_errors", "replace_directory", "sync_directory", "write_lines", "write_text"]
+__all__ = [
+    "disk_errors",
+    "replace_directory",
+    "settle",
+    "sync_directory",
+    "write_lines",
+    "write_text",
+]
 
 _TEMPORARY = ".tmp-"
 
@@ -102,13 +109,18 @@ def replace_directory(path: Path) -> Iterator[Path]:
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{path.name}{_TEMPORARY}"))
         try:
             yield temporary
-            _sync_tree(temporary)
-            temporary.chmod(0o755)
-            temporary.rename(path)
-            sync_directory(path.parent)
+            settle(temporary, path)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
+
+
+def settle(temporary: Path, path: Path) -> None:
+    """Force a directory's content to the device and give it its name, which must be free."""
+    _sync_tree(temporary)
+    temporary.chmod(0o755)
+    temporary.rename(path)
+    sync_directory(path.parent)
 
 
 def _leftovers(path: Path) -> list[Path]:

@@ -100,6 +100,21 @@ class RunDir:
         return self.path / f"cycle_{cycle}_eval.jsonl"
 
     @property
+    def final_model_path(self) -> Path:
+        """The fine-tuned model; its existence means that the run is complete."""
+        return self.path / "final_model"
+
+    @property
+    def waypoints_path(self) -> Path:
+        """States of a fine-tuning run to go on from."""
+        return self.path / "checkpoints"
+
+    @property
+    def sft_result_path(self) -> Path:
+        """Figures of a fine-tuning run."""
+        return self.path / "sft_result.json"
+
+    @property
     def benchmark_samples_path(self) -> Path:
         """Every answer of a benchmark with its verdict."""
         return self.path / "samples.jsonl"
@@ -165,6 +180,21 @@ class RunDir:
         if not isinstance(value, dict) or "guarded" not in value:
             raise StoreFault(f"{self.run_json}: not the record of a run")
         return value
+
+    def read_sft_result(self) -> dict[str, Any] | None:
+        """Return the figures of a finished fine-tuning run, or None before its end.
+
+        Raises:
+            StoreFault: If the file is damaged.
+        """
+        value = _read_json(self.sft_result_path)
+        if value is not None and not isinstance(value, dict):
+            raise StoreFault(f"{self.sft_result_path}: expected one JSON object")
+        return value
+
+    def write_sft_result(self, figures: Mapping[str, Any]) -> None:
+        """Write the figures of a finished fine-tuning run."""
+        write_text(self.sft_result_path, _pretty(dict(figures)))
 
     def read_statistics(self) -> list[dict[str, Any]]:
         """Return the records of all cycles so far, in order.

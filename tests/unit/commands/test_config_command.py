@@ -56,11 +56,11 @@ def test_file_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_ambiguous_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file that could be either kind is asked about, and taken as told."""
+    """A file that could be of several kinds is asked about, and taken as told."""
     file.write_text("model: {name: x}\n", "utf-8")
 
     assert main(["config", "validate", str(file), "--type", "auto"]) == 2
-    assert "--type raft or --type benchmark" in capsys.readouterr().err
+    assert "--type raft or --type sft or --type benchmark" in capsys.readouterr().err
     assert main(["config", "validate", str(file), "--type", "benchmark"]) == 0
 
 

@@ -252,8 +252,8 @@ def test_type_is_detected(keys: dict[str, Any], kind: str) -> None:
 
 
 def test_type_that_cannot_be_told() -> None:
-    """Keys that fit both kinds are not guessed at."""
-    with pytest.raises(UserError, match="--type raft or --type benchmark"):
+    """Keys that fit several kinds are not guessed at."""
+    with pytest.raises(UserError, match="--type raft or --type sft or --type benchmark"):
         detect_type({"model": {}})
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -50,9 +51,10 @@ def fit(tiny_model_dir, tmp_path) -> Callable[..., FitReport]:
         checkpointing: Any = False,
         bf16: bool = False,
         observer: Any = None,
+        request: Mapping[str, Any] = MappingProxyType({}),
         **training: Any,
     ) -> FitReport:
-        request = FitRequest(
+        asked = FitRequest(
             policy=str(policy),
             output=output,
             learning_rate=rate,
@@ -64,8 +66,9 @@ def fit(tiny_model_dir, tmp_path) -> Callable[..., FitReport]:
             ),
             trust_remote_code=False,
             meta={"cycle": 1},
+            **request,
         )
-        return learner.TrlLearner().fit(examples, request, observer or NullObserver())
+        return learner.TrlLearner().fit(examples, asked, observer or NullObserver())
 
     return run
 

@@ -52,7 +52,21 @@ def test_columns() -> None:
         TrainingExample("a#0", (5, 6, 7, 2), completion_start=2),
         TrainingExample("b#1", (9, 2, 0, 2), completion_start=1),
     ]
-    assert to_columns(examples) == [
-        {"input_ids": [5, 6, 7, 2], "labels": [-100, -100, 7, 2]},
-        {"input_ids": [9, 2, 0, 2], "labels": [-100, 2, 0, 2]},
-    ]
+    columns = {k: [row.tolist() for row in v] for k, v in to_columns(examples).items()}
+    assert columns == {
+        "input_ids": [[5, 6, 7, 2], [9, 2, 0, 2]],
+        "labels": [[-100, -100, 7, 2], [-100, 2, 0, 2]],
+    }
+
+
+def test_turns_between_answers_carry_no_loss() -> None:
+    """What lies between two answers of a chat is masked, and is not counted."""
+    example = TrainingExample("c", (5, 6, 7, 2, 9, 9, 8, 2), 2, masked=((4, 6),))
+    assert example.labels == [-100, -100, 7, 2, -100, -100, 8, 2]
+    assert example.loss_tokens == 4
+
+
+@pytest.mark.parametrize(("processes", "steps"), [(1, 5), (2, 3), (3, 2), (9, 1)])
+def test_processes_share_the_batches(processes: int, steps: int) -> None:
+    """Nine batches, two a step: each process takes its part, an incomplete one counts as whole."""
+    assert optimizer_steps(18, settings(2, 2, 1), processes) == steps

@@ -1,0 +1,112 @@
+"""The model card of a fine-tuned model: from what, on what, how, with what result."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from halo_forge.config.load import dump_yaml
+from halo_forge.config.sft import SFTConfig
+from halo_forge.data import public_datasets
+from halo_forge.models.refs import base_ref, resolve
+from halo_forge.sft.base import FitReport
+from halo_forge.store.growing import read_manifest
+
+__all__ = ["base_licence", "write_card"]
+
+_LICENCE = re.compile(r"^license(?:_name)?:\s*[\"']?([\w.+-]+)", re.MULTILINE)
+_HEAD = 4096
+_NOTED = ("dataset", "source", "revision", "split", "licence", "lines", "sha256")
+_CARD = """\
+---
+base_model: {base}
+library_name: {library}
+pipeline_tag: text-generation
+{licence_line}tags:
+- halo-forge
+- sft
+---
+
+# Fine-tuned {base}
+
+{kind} trained by `halo-forge sft train`. Licence of the base model: {licence}. What this model may
+be used for depends on that and on the data.
+
+## Data
+
+{data}
+
+## Result
+
+{steps} optimiser steps, mean training loss {loss:.4f}{validation}.
+
+## Settings
+
+```yaml
+{settings}```
+"""
+
+
+def write_card(config: SFTConfig, data: Mapping[str, Mapping[str, Any]], report: FitReport) -> str:
+    """Return the card.
+
+    Args:
+        config: Settings of the run.
+        data: Figures of each part of the data, by its name.
+        report: What training did.
+    """
+    base = base_ref(config.model.name)
+    licence = base_licence(config.model.name)
+    adapters = config.lora.enabled
+    return _CARD.format(
+        base=base,
+        library="peft" if adapters else "transformers",
+        licence_line=f"license: {licence}\n" if licence else "",
+        licence=licence or "not stated in its files; see where it comes from",
+        kind="An adapter" if adapters else "All weights,",
+        data="\n".join(_data_lines(config, data)),
+        steps=report.steps,
+        loss=report.loss,
+        validation=_validation(report),
+        settings=dump_yaml(config),
+    )
+
+
+def base_licence(ref: str) -> str | None:
+    """Return the licence that the base model's own card states, if it does."""
+    card = resolve(base_ref(ref)) / "README.md"
+    if not card.is_file():
+        return None
+    found = _LICENCE.search(card.read_text(encoding="utf-8", errors="replace")[:_HEAD])
+    return found[1] if found else None
+
+
+def _data_lines(config: SFTConfig, data: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    lines = []
+    for name, figures in data.items():
+        counted = ", ".join(f"{key} {value}" for key, value in figures.items())
+        lines.append(f"- {name}: {counted}")
+    lines += [f"- {key}: {value}" for key, value in _origin(config).items()]
+    return lines
+
+
+def _origin(config: SFTConfig) -> dict[str, Any]:
+    """Return where the data is from and what its licence is, as far as that was noted."""
+    data = config.data
+    if data.dataset is not None:
+        known = data.dataset in public_datasets.names()
+        licence = public_datasets.get(data.dataset).licence if known else "see the hub"
+        return {"dataset": data.dataset, "licence": licence}
+    manifest = read_manifest(Path(data.train_file)) if data.train_file else None
+    noted = {key: (manifest or {}).get(key) for key in _NOTED}
+    name = Path(data.train_file or "").name
+    return {"file": name} | {key: value for key, value in noted.items() if value is not None}
+
+
+def _validation(report: FitReport) -> str:
+    if not report.eval_losses:
+        return ""
+    scored = ", ".join(f"{loss:.4f}" for _, loss in report.eval_losses)
+    return f"; validation loss by epoch {scored}; kept: the weights after step {report.best_step}"
