@@ -16,6 +16,7 @@ _FLAGS: dict[str | tuple[str, ...], str] = {
     "--checkpoint": "sft_checkpoint",
     ("--prompts", "-p"): "prompts",
     "--eval-prompts": "eval_prompts",
+    "--against": "decontaminate.against",
     ("--output", "-o"): "output_dir",
     "--cycles": "raft.num_cycles",
     "--verifier": "verifier.type",

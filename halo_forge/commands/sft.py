@@ -27,6 +27,7 @@ _FLAGS: dict[str | tuple[str, ...], str] = {
     "--max-seq-length": "data.max_seq_length",
     "--validation-split": "data.validation_split",
     "--max-samples": "data.max_samples",
+    "--against": "decontaminate.against",
     "--system-prompt": "data.system_prompt",
     "--early-stopping": "training.early_stopping_patience",
     "--lora-rank": "lora.r",

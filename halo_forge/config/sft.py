@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from halo_forge.config.base import Positive, PositiveInt, Section
+from halo_forge.config.data import DecontaminationSettings
 from halo_forge.config.fit import FitSettings
 from halo_forge.config.sections import HardwareSettings, LoraSettings, ModelSettings
 
@@ -104,6 +105,7 @@ class SFTConfig(Section):
 
     model: ModelSettings = ModelSettings()
     data: DataSettings = DataSettings()
+    decontaminate: DecontaminationSettings = DecontaminationSettings()
     output_dir: str = "models/sft"
     """Run directory; the result is `final_model` in it."""
 
@@ -120,6 +122,7 @@ class SFTConfig(Section):
 
     NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset(
         {
+            *(f"decontaminate.{name}" for name in DecontaminationSettings.model_fields),
             "data.dataset",
             "data.max_samples",
             "data.source",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from halo_forge.data.conversations import (
     load_training,
     training_digest,
 )
+from halo_forge.data.decontaminate import decontaminate_training
 from halo_forge.data.grouping import split_off
 from halo_forge.models import load
 from halo_forge.models.checkpoint import model_digest
@@ -46,10 +47,13 @@ class _Material:
     Attributes:
         train: Records to train on.
         validation: Records to watch the training by; may be empty.
+        decontamination: What the records were compared with, and which held a benchmark's task;
+            empty when nothing was compared.
     """
 
     train: Sequence[TrainingRecord]
     validation: Sequence[TrainingRecord]
+    decontamination: Mapping[str, Any]
 
 
 class SFTTrainer:
@@ -115,7 +119,10 @@ class SFTTrainer:
             if place().speaks:
                 guarded = self._guarded(material)
                 stack.enter_context(run.lock())
-                run.claim(guarded, attempt_facts(run), dump_yaml(config))
+                facts = attempt_facts(run)
+                if material.decontamination:
+                    facts["decontamination"] = material.decontamination
+                run.claim(guarded, facts, dump_yaml(config))
                 stack.enter_context(log_file(run))
             if run.final_model_path.is_dir():
                 self._observer.message(f"{run.final_model_path} is complete, nothing is owed")
@@ -165,15 +172,16 @@ class SFTTrainer:
             run.write_sft_result(_figures(run, data, report))
 
     def _material(self) -> _Material:
-        """Read the records and part them, near-duplicates on one side."""
+        """Read the records without benchmarks' tasks, and part them, near-duplicates together."""
         config = self._config.data
-        records = _read(config)
+        cleaned = decontaminate_training(_read(config), self._config.decontaminate)
+        records, facts = cleaned.kept, cleaned.facts
         if config.dataset is not None and (made := _made_for_tests(config.dataset)):
             self._observer.message(made)
         if config.validation_file is not None:
             watched = load_training(config.validation_file, system=config.system_prompt)
             _refuse_shared(config.validation_file, records, watched)
-            return _Material(records, watched)
+            return _Material(records, watched, facts)
         seed = derive_seed(self._config.seed, "validation")
         texts = [record.asked for record in records]
         rest, over = split_off(texts, config.validation_split, seed)
@@ -182,7 +190,7 @@ class SFTTrainer:
                 "No validation loss: the records are too few, or all nearly the same, to hold "
                 "some out that the others do not give away"
             )
-        return _Material([records[at] for at in rest], [records[at] for at in over])
+        return _Material([records[at] for at in rest], [records[at] for at in over], facts)
 
     def _encoded(self, material: _Material) -> tuple[Encoding, Encoding]:
         config = self._config

@@ -210,3 +210,18 @@ def test_four_bits_without_bitsandbytes(settings, monkeypatch):
         trainer(settings | {"qlora.enabled": True}, diary).train()
     assert any("slower and less exact" in line for line in diary.messages)
     assert not Path(settings["output_dir"]).exists()
+
+
+def test_a_benchmarks_tasks_are_not_trained_on(settings, tmp_path):
+    """A record that holds a task of the benchmark is left out, and the run says which."""
+    benchmark = tmp_path / "benchmark.jsonl"
+    asked = "Write a program that reads two numbers from its input and prints the larger of them."
+    benchmark.write_text(json.dumps({"id": "larger", "prompt": asked, "tests": "assert True"}))
+    with Path(settings["data.train_file"]).open("a") as file:
+        file.write("\n" + json.dumps({"prompt": f"Please: {asked}", "completion": "print(1)"}))
+    figures = trainer({**settings, "decontaminate.against": [str(benchmark)]}).train()
+    counted = figures["data"]["train"]["examples"] + figures["data"]["validation"]["examples"]
+    assert counted == len(NAMES)
+    facts = RunDir(tmp_path / "run").read_info()["attempts"][-1]["decontamination"]
+    assert (facts["checked"], facts["overlapping"]) == (len(NAMES) + 1, 1)
+    assert facts["first"][0]["record"] == f"line {len(NAMES) + 1}"
