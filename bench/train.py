@@ -20,21 +20,19 @@ from __future__ import annotations
 import argparse
 import ctypes
 import gc
-import json
 import random
-import shlex
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from measure import Measured, Spread, interleave
+from results import write_result
 from torch import nn
 
 from halo_forge.config.load import load_config
@@ -44,17 +42,17 @@ from halo_forge.data.builtin import load_builtin
 from halo_forge.models import load
 from halo_forge.models.chat import render
 from halo_forge.models.lora import add_lora
-from halo_forge.models.structure import backbone, output_layer, plain
+from halo_forge.models.roofline import training_work
+from halo_forge.models.shape import shape_of
+from halo_forge.models.speed import measure_rates
+from halo_forge.models.structure import plain
 from halo_forge.sft.base import FitRequest
 from halo_forge.sft.learner import TrlLearner
 from halo_forge.tracking.base import NullObserver
-from halo_forge.utils.hardware import describe
 from halo_forge.utils.text import fenced
 from halo_forge.utils.typing import override
 
 __all__ = ["main"]
-
-_RATE_SIZE, _RATE_TRIES = 2048, 8
 
 
 @dataclass(frozen=True)
@@ -117,14 +115,14 @@ def main() -> None:
     report["rate_of_other_type"] = {str(other): _rate(other, device)}
     _show(report)
     if options.json:
-        about = {
-            "command": shlex.join(["python", *sys.argv]),
-            "machine": describe(),
-            "torch": torch.__version__,
-            "type": str(dtype),
-            "lengths": lengths,
+        claim = {
+            "name": "seconds of a training phase, padded to a fixed width over ours",
+            "value": report["ratio"],
+            "aim": 4,
+            "roofline": report["ways"]["ours"]["roofline_share"],
+            "limit": "train",
         }
-        options.json.write_text(json.dumps(about | report, indent=2, default=asdict) + "\n")
+        write_result(options.json, [claim], {"type": str(dtype), "lengths": lengths} | report)
 
 
 def _options() -> argparse.Namespace:
@@ -257,43 +255,14 @@ def _noted(rates: list[float], dtype: torch.dtype, device: torch.device) -> Phas
 
 
 def _rate(dtype: torch.dtype, device: torch.device) -> float:
-    """Return the operations a second of the best of some large matrix products."""
-    left, right = (
-        torch.randn(_RATE_SIZE, _RATE_SIZE, dtype=dtype, device=device) for _ in range(2)
-    )
-    best = float("inf")
-    for _ in range(_RATE_TRIES):
-        started = time.perf_counter()
-        product = left @ right
-        float(product[0, 0])  # waits for the device
-        best = min(best, time.perf_counter() - started)
-    return float(2 * _RATE_SIZE**3 / best)
+    """Return the operations a second of large matrix products."""
+    return measure_rates(dtype, device).flops
 
 
 def _operations(examples: Sequence[TrainingExample], request: FitRequest) -> float:
-    """Return the floating-point operations that training on the answers needs.
-
-    A product with frozen weights needs 2 a weight and token forward and 2 for the gradient of its
-    input; with trained ones 2 more for their own. Causal attention has half of all pairs.
-    """
-    model = add_lora(load.load_skeleton(request.policy), request.lora, seed=0)
-    head = output_layer(model)
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    linear = sum(
-        m.weight.numel()
-        for m in backbone(model).modules()
-        if isinstance(m, nn.Linear) and not m.weight.requires_grad
-    )
-    settings = model.config
-    size = getattr(settings, "head_dim", settings.hidden_size // settings.num_attention_heads)
-    wide = settings.num_hidden_layers * settings.num_attention_heads * size
-    total = 0.0
-    for example in examples:
-        tokens = len(example.input_ids)
-        said = tokens - example.completion_start
-        total += (4 * linear + 6 * trained) * tokens + 4 * head.weight.numel() * said
-        total += 3 * 4 * wide * tokens * tokens / 2
-    return total
+    """Return the floating-point operations that training on the answers needs."""
+    answers = [(len(e.input_ids), len(e.input_ids) - e.completion_start) for e in examples]
+    return training_work(shape_of(request.policy, request.lora), answers).flops
 
 
 def _report(

@@ -45,7 +45,7 @@ from halo_forge.sft.packing import choose_packing
 from halo_forge.tracking.base import Observer, Stage
 from halo_forge.utils.typing import override
 
-__all__ = ["TrlLearner"]
+__all__ = ["TrlLearner", "load_trainable"]
 
 
 class TrlLearner:
@@ -67,7 +67,7 @@ class TrlLearner:
         started = time.monotonic()
         device = load.pick_device(request.hardware.device)
         tokenizer = load.load_tokenizer(request.policy, trust_remote_code=request.trust_remote_code)
-        model = _load_trainable(request, device)
+        model = load_trainable(request, device)
         steps = optimizer_steps(len(examples), request.training)
         with (
             tempfile.TemporaryDirectory() as scratch,
@@ -116,7 +116,7 @@ class _Progress(TrainerCallback):
         self._stage.advance()
 
 
-def _load_trainable(request: FitRequest, device: torch.device) -> Model:
+def load_trainable(request: FitRequest, device: torch.device) -> Model:
     """Load the policy with the right weights trainable.
 
     Frozen weights below an adapter may be bfloat16; weights that are trained stay float32, or

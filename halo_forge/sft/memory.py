@@ -14,7 +14,14 @@ from halo_forge.models.memory import free_memory
 from halo_forge.models.structure import backbone, plain
 from halo_forge.utils.hardware import probe
 
-__all__ = ["Activations", "Checkpointing", "choose_checkpointing", "weigh"]
+__all__ = [
+    "Activations",
+    "Checkpointing",
+    "choose_checkpointing",
+    "recomputes",
+    "trained_bytes",
+    "weigh",
+]
 
 _LENGTHS = (32, 64)
 # What an optimiser step adds for each trained weight: a gradient and Adam's two moments, float32.
@@ -66,12 +73,28 @@ def choose_checkpointing(
     """
     if setting != "auto":
         return Checkpointing(setting == "on", f"gradient checkpointing {setting}")
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad) * _TRAINED_BYTES
+    trained = trained_bytes(sum(p.numel() for p in model.parameters() if p.requires_grad))
     needed = weigh(model, dtype).of(lengths) + trained
     free = free_memory(plain(model).device, probe())
-    on = needed > _SHARE * free
+    on = recomputes(setting, needed, free)
     words = f"gradient checkpointing {'on' if on else 'off'}"
     return Checkpointing(on, f"{words}: {needed / 1e9:.2f} GB wanted, {free / 1e9:.2f} GB free")
+
+
+def recomputes(setting: str, needed: int, free: int) -> bool:
+    """Tell whether activations are recomputed.
+
+    Args:
+        setting: ``auto``, ``on`` or ``off``.
+        needed: Bytes that all of them, gradients and moments take.
+        free: Bytes that nobody uses.
+    """
+    return needed > _SHARE * free if setting == "auto" else setting == "on"
+
+
+def trained_bytes(weights: int) -> int:
+    """Return the bytes that gradients and Adam's moments of so many trained weights take."""
+    return weights * _TRAINED_BYTES
 
 
 def weigh(model: Model, dtype: torch.dtype) -> Activations:
