@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=Path("configs/raft_cpu.yaml"))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
+    with tempfile.TemporaryDirectory(dir=".", prefix="runs-") as name:
         folder = Path(name)
         prompts = folder / "prompts.jsonl"
         write_prompts(prompts, load_prompts("builtin:cpp/train")[: options.prompts])

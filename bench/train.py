@@ -18,8 +18,6 @@ padding, no logits of prompts, nothing twice) at the measured rate, over the tim
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import random
 import tempfile
 import time
@@ -42,6 +40,7 @@ from halo_forge.data.builtin import load_builtin
 from halo_forge.models import load
 from halo_forge.models.chat import render
 from halo_forge.models.lora import add_lora
+from halo_forge.models.memory import Peak
 from halo_forge.models.roofline import training_work
 from halo_forge.models.shape import shape_of
 from halo_forge.models.speed import measure_rates
@@ -168,11 +167,11 @@ def _kept(options: argparse.Namespace) -> list[TrainingExample]:
 
 def _ours(examples: Sequence[TrainingExample], request: FitRequest) -> Phase:
     clock = _Clock()
-    with tempfile.TemporaryDirectory() as folder, _Peak() as peak:
+    with tempfile.TemporaryDirectory() as folder, _peak(request) as peak:
         output = Path(folder, "adapter")
         report = TrlLearner().fit(examples, replace(request, output=output), clock)
     print(f"   ours: {clock.seconds:.1f} s of steps")
-    return Phase(report.loss, report.tokens, clock.seconds, peak.bytes)
+    return Phase(report.loss, report.tokens, clock.seconds, peak.bytes or 0)
 
 
 def _plain(
@@ -181,7 +180,7 @@ def _plain(
     """Train as tutorials do: pad to a fixed width, let the model compute logits and loss."""
     device = load.pick_device(request.hardware.device)
     narrow = load.pick_dtype(request.hardware.bf16, device)
-    with tempfile.TemporaryDirectory() as folder, _Peak() as peak:
+    with tempfile.TemporaryDirectory() as folder, _peak(request) as peak:
         base = load.load_model(request.policy, dtype=narrow, device=device, trainable=True)
         model = add_lora(plain(base), request.lora, seed=request.seed)
         trained = [p for p in model.parameters() if p.requires_grad]
@@ -208,7 +207,7 @@ def _plain(
         model.save_pretrained(folder)
     tokens = sum(len(e.input_ids) - e.completion_start for e in examples)
     print(f"  plain: {stepping:.1f} s of steps")
-    return Phase(sum(losses) / len(losses), tokens, stepping, peak.bytes)
+    return Phase(sum(losses) / len(losses), tokens, stepping, peak.bytes or 0)
 
 
 def _padded(
@@ -227,26 +226,8 @@ def _padded(
     return {name: tensor.to(device) for name, tensor in batch.items()}
 
 
-class _Peak:
-    """The most memory at once within a block: what Linux or the card's driver counted."""
-
-    bytes = 0
-
-    def __enter__(self) -> _Peak:
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.reset_peak_memory_stats()
-        else:
-            ctypes.CDLL(None).malloc_trim(0)  # what the other way freed is not ours
-            Path("/proc/self/clear_refs").write_text("5")  # proc_pid_clear_refs(5): resets VmHWM
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if torch.cuda.is_available():
-            self.bytes = torch.cuda.max_memory_allocated()
-            return
-        status = Path("/proc/self/status").read_text()
-        self.bytes = int(status.split("VmHWM:")[1].split()[0]) * 1024
+def _peak(request: FitRequest) -> Peak:
+    return Peak(load.pick_device(request.hardware.device))
 
 
 def _noted(rates: list[float], dtype: torch.dtype, device: torch.device) -> Phase:

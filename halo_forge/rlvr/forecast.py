@@ -271,29 +271,22 @@ def _lengthened(judging: float, generating: float, machine: Machine) -> float:
 
 def _training(job: Job, machine: Machine, shape: Shape, trials: Trials | None) -> Stage:
     low, high = job.expected.low.kept, job.expected.high.kept
-    trained = shape.adapters or shape.parameters
     heaviest = heaviest_batch([length for length, _ in high], job.batch, padded=False)
-    memory = {
-        "process": machine.floor,
-        "weights": shape.parameters * (machine.number if shape.adapters else 4)
-        + shape.adapters * 4,
-        "gradients and moments": trained_bytes(trained),
-    }
+    completions = sum(sorted((said for _, said in high), reverse=True)[: job.batch])
+    memory = {"process": machine.floor, **_standing(shape, machine, completions)}
     again, kept = False, 0
     if trials is not None:
         grown = shape.layers / trials.shape.layers
         found = trials.training.activations
         whole = Activations(found.linear * grown, found.quadratic * grown)
         kept = whole.of(heaviest)
+        loss = _loss_of_allocating(job, machine, trials)
         left = machine.free - memory["process"] - memory["weights"]
         again = recomputes(job.checkpointing, kept + memory["gradients and moments"], left)
         if again:  # the inputs of all layers, and one layer in full
             kept = kept // shape.layers + sum(heaviest) * shape.width * shape.layers * 4
         memory["activations"] = kept
-    completions = sum(sorted((said for _, said in high), reverse=True)[: job.batch])
-    memory["logits of a chunk"] = chunk_bytes(completions, shape.vocabulary)
-    if not shape.adapters:
-        memory["gradient of the output layer"] = shape.head * 4
+        memory["between activations"] = int(kept * loss)
     works = [training_work(shape, kept) * job.epochs for kept in (low, high)]
     least = works[1].seconds(machine.rates)
     limit, seconds = works[1].limit(machine.rates), None
@@ -308,6 +301,37 @@ def _training(job: Job, machine: Machine, shape: Shape, trials: Trials | None) -
     note = f"{len(low)} to {len(high)} answers" if low != high else f"{len(high)} answers"
     note += ", activations recomputed" if again else ""
     return Stage("training", job.cycles, memory, seconds, least, limit, note)
+
+
+def _standing(shape: Shape, machine: Machine, completions: int) -> dict[str, int]:
+    """Return what training takes besides activations.
+
+    Args:
+        shape: The model.
+        machine: What it is trained with.
+        completions: Completion tokens in the heaviest forward pass.
+    """
+    number = machine.number if shape.adapters else 4
+    return {
+        "weights": shape.parameters * number + shape.adapters * 4,
+        "gradients and moments": trained_bytes(shape.adapters or shape.parameters),
+        "logits of a chunk": chunk_bytes(completions, shape.vocabulary)
+        + (0 if shape.adapters else shape.head * 4),
+    }
+
+
+def _loss_of_allocating(job: Job, machine: Machine, trials: Trials) -> float:
+    """Return what an allocator loses between activations, as a share of them, by the rehearsal.
+
+    Tensors of many sizes come and go while others stay; the holes that remain are not all used.
+    """
+    trial = trials.training
+    if trial.grown is None:
+        return 0.0
+    length, said = trials.answer
+    kept = trial.activations.of([length] * job.batch)
+    beside = sum(_standing(trials.shape, machine, said * job.batch).values())
+    return max(0.0, (trial.grown - beside) / kept - 1)
 
 
 def _start(trials: Trials | None) -> tuple[float, float] | None:

@@ -23,6 +23,7 @@ from halo_forge.engines.base import EngineSpec
 from halo_forge.engines.decoder import DecoderEngine
 from halo_forge.engines.sampling import draw
 from halo_forge.models.load import pick_device, pick_dtype
+from halo_forge.models.memory import Peak
 from halo_forge.sft.base import FitRequest
 from halo_forge.sft.learner import TrlLearner, load_trainable
 from halo_forge.sft.memory import Activations, weigh
@@ -60,12 +61,14 @@ class TrainingTrial:
         answer: Seconds of one answer, forward and backward, among those of a full pass.
         activations: What a forward pass keeps for the backward one.
         written: Bytes of the checkpoint.
+        grown: Bytes by which the process or the card grew at the most; None if nothing tells.
     """
 
     around: float
     answer: float
     activations: Activations
     written: int
+    grown: int | None = None
 
 
 def rehearse_decoding(
@@ -138,9 +141,16 @@ def rehearse_training(request: FitRequest, example: TrainingExample) -> Training
     with tempfile.TemporaryDirectory(prefix="halo-forge-") as folder:
         output = Path(folder, "policy")
         one_step = replace(request, output=output, training=training)
-        report = TrlLearner().fit(answers, one_step, clock)
+        with Peak(device) as peak:
+            report = TrlLearner().fit(answers, one_step, clock)
         written = sum(path.stat().st_size for path in output.iterdir())
-    return TrainingTrial(report.seconds - clock.seconds, clock.seconds / size, activations, written)
+    return TrainingTrial(
+        around=report.seconds - clock.seconds,
+        answer=clock.seconds / size,
+        activations=activations,
+        written=written,
+        grown=None if peak.bytes is None else peak.bytes - peak.before,
+    )
 
 
 class _Clock(NullObserver):

@@ -110,6 +110,16 @@ def test_memory_of_training() -> None:
     assert full["gradients and moments"] == 12 * SHAPE.parameters
 
 
+def test_what_an_allocator_loses() -> None:
+    """What the rehearsal grew by beyond what is counted is expected again, as a share."""
+    beside = 4 * (SHAPE.parameters + SHAPE.adapters) + 12 * SHAPE.adapters + 8 * 256 * 49152
+    grown = replace(TRIALS.training, grown=beside + 1_200_000_000)
+    memory = stages(trials=replace(TRIALS, training=grown))["training"].memory
+    assert memory["activations"] == 800_000_000
+    assert memory["between activations"] == pytest.approx(400_000_000)
+    assert stages()["training"].memory["between activations"] == 0
+
+
 def test_little_memory_means_fewer_rows_and_recomputing() -> None:
     """What the decoder and the learner would do where memory is short is what is foreseen."""
     tight = replace(MACHINE, free=int(1.9 * GIB))
