@@ -11,10 +11,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import orjson
-
 from halo_forge.core.errors import ModelFault
-from halo_forge.core.types import Message, Prompt, Sample, VerifyResult
 from halo_forge.engines.admission import admit, room
 from halo_forge.engines.occupancy import occupancy
 from halo_forge.engines.packed import room_to_pack
@@ -28,11 +25,11 @@ from halo_forge.models.roofline import (
     training_work,
 )
 from halo_forge.rlvr.expectation import Answers
+from halo_forge.rlvr.footprint import disk_of
 from halo_forge.rlvr.planned import Forecast, Job, Machine, Stage, Trials
 from halo_forge.sft.batches import heaviest_batch
 from halo_forge.sft.loss import chunk_bytes
 from halo_forge.sft.memory import Activations, recomputes, trained_bytes
-from halo_forge.store.codec import sample_record, verdict_record
 
 __all__ = ["forecast", "rows_of", "usual_positions"]
 
@@ -40,8 +37,6 @@ _LOGITS = 3
 # Copies of a step's logits that exist at once: the model's, the tempered, their probabilities.
 _AGAIN = 4 / 3
 # Recomputing activations adds a forward pass to one forward and one twice as long backward.
-_CHARS = 4
-# Characters of text that a token stands for, about.
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +86,7 @@ def forecast(job: Job, machine: Machine, shape: Shape, trials: Trials | None) ->
             "hardware.gradient_checkpointing to on, lower training.batch_size or "
             "generation.max_new_tokens, or train adapters (lora.enabled)."
         )
-    disk = _disk(job, shape, trials)
+    disk = disk_of(job, shape, trials)
     if sum(disk.values()) > machine.disk:
         problems.append(
             f"disk: {_gib(sum(disk.values()))} wanted, {_gib(machine.disk)} free. Free some, put "
@@ -339,47 +334,6 @@ def _start(trials: Trials | None) -> tuple[float, float] | None:
         return None
     seconds = trials.importing + (trials.judging.start if trials.judging else 0.0)
     return seconds, seconds
-
-
-def _disk(job: Job, shape: Shape, trials: Trials | None) -> dict[str, int]:
-    high = job.expected.high
-    mean = sum(job.prompts) / len(job.prompts)
-    judged = _journal(mean, high.lengths, judged=True)
-    apart = 0
-    if job.heldout:
-        asked = sum(job.heldout) / len(job.heldout)
-        apart = _journal(asked, high.heldout, judged=True) * (job.cycles + 1)
-    weights = 4 * (shape.adapters or shape.parameters)
-    beside = 0
-    if trials is not None:
-        own = trials.shape
-        beside = max(0, trials.training.written - 4 * (own.adapters or own.parameters))
-    return {
-        "journals": (judged + _journal(mean, high.lengths, judged=False)) * job.cycles,
-        "held-out journals": apart,
-        "checkpoints": (weights + beside) * job.cycles,
-    }
-
-
-def _journal(prompt: float, lengths: Sequence[int], *, judged: bool) -> int:
-    """Return the bytes of a journal, from a record as it would be written."""
-    if not lengths:
-        return 0
-    asked, said = round(prompt), round(sum(lengths) / len(lengths))
-    sample = Sample(
-        prompt=Prompt("0" * 16, (Message("user", ""),)),
-        index=1,
-        completion="x" * _CHARS * said,
-        prompt_ids=(10_000,) * asked,
-        token_ids=(10_000,) * said,
-        logprobs=(-1.234567,) * said,
-        policy="cycle_1",
-    )
-    record = sample_record(sample)
-    if judged:
-        found = {"stage": "run", "toolchain": "g++ " * 5, "integrity": "strong", "tests": []}
-        record = verdict_record(sample, VerifyResult(success=True, reward=1.0, metadata=found))
-    return len(orjson.dumps(record)) * len(lengths)
 
 
 def _assumptions(job: Job, trials: Trials | None) -> Iterator[str]:
