@@ -1,13 +1,13 @@
 """Is what `halo-forge plan` says true? A run is planned, done, and compared.
 
     python bench/plan.py [--prompts 8] [--samples 4] [--max-new-tokens 192] [--rounds 1]
-        [--config configs/raft_cpu.yaml] [--json FILE]
+        [--config configs/raft_cpu.yaml] [--like RUN] [--json FILE]
 
 One cycle on the first built-in training prompts, nothing held out. A first run, with another seed,
 tells how long answers get and how many are kept (--like); what is then planned and measured is a
 second one: the most memory of its process at once, and the seconds of its stages as its own records
 and the clock have them. Prints each ratio of planned to measured; the aim is 0.75 to 1.25 for
-memory and for time as a whole. The plan without --like, a range, is printed too.
+memory and for time as a whole. --like takes a first run that is there already. The plan without --like, a range, is printed too.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--max-new-tokens", type=int, default=192)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--config", type=Path, default=Path("configs/raft_cpu.yaml"))
+    parser.add_argument("--like", type=Path)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=".", prefix="runs-") as name:
@@ -48,8 +49,10 @@ def main() -> None:
         prompts = folder / "prompts.jsonl"
         write_prompts(prompts, load_prompts("builtin:cpp/train")[: options.prompts])
         flags = _flags(options, prompts)
-        _run([*flags, "--seed", "1000"], folder / "like")
-        rounds = [_round(flags, folder, number) for number in range(options.rounds)]
+        like = options.like or folder / "like"
+        if not options.like:
+            _run([*flags, "--seed", "1000"], like)
+        rounds = [_round(flags, folder, like, number) for number in range(options.rounds)]
     ratios = {
         what: Spread.of([one["planned"][what] / one["measured"][what] for one in rounds])
         for what in rounds[0]["planned"]
@@ -79,11 +82,12 @@ def _flags(options: argparse.Namespace, prompts: Path) -> list[str]:
     ]
 
 
-def _round(flags: Sequence[str], folder: Path, number: int) -> dict[str, Any]:
+def _round(flags: Sequence[str], folder: Path, like: Path, number: int) -> dict[str, Any]:
     own = [*flags, "--seed", str(number)]
-    told = _plan(own, folder / f"run{number}", folder / "like")
-    wide = _plan(own, folder / f"run{number}", None) if number == 0 else None
-    measured = _run(own, folder / f"run{number}")
+    output = folder / f"run{number}"
+    told = _plan(own, output, like)
+    measured = _run(own, output)
+    wide = _plan(own, output, None) if number == 0 else None
     stages = {stage["name"]: stage["seconds"]["high"] for stage in told["stages"]}
     planned = {
         "peak bytes": told["memory"]["peak"],

@@ -49,10 +49,10 @@ def write_result(
 
 
 def _told(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments without where the result goes, which is nobody else's place."""
+    """Return the arguments without names of this machine's files: of the result, of a first run."""
     kept, rest = [], iter(arguments)
     for one in rest:
-        if one == "--json":
+        if one in ("--json", "--like"):
             next(rest, None)
         else:
             kept.append(one)
