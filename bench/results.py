@@ -49,7 +49,7 @@ def write_result(
 
 
 def _told(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments without names of this machine's files: of the result, of a first run."""
+    """Return the arguments without files of this machine: the result, a first run."""
     kept, rest = [], iter(arguments)
     for one in rest:
         if one in ("--json", "--like"):
