@@ -7,7 +7,8 @@ One cycle on the first built-in training prompts, nothing held out. A first run,
 tells how long answers get and how many are kept (--like); what is then planned and measured is a
 second one: the most memory of its process at once, and the seconds of its stages as its own records
 and the clock have them. Prints each ratio of planned to measured; the aim is 0.75 to 1.25 for
-memory and for time as a whole. --like takes a first run that is there already. The plan without --like, a range, is printed too.
+memory and for time as a whole. --like takes a first run that is there already. The plan without
+--like, a range, is printed too.
 """
 
 from __future__ import annotations
