@@ -1,6 +1,6 @@
 """What packing the weights once does to the matrix products of a decoding step, in float32.
 
-    python bench/products.py [--rounds 5]
+    python bench/products.py [--rounds 5] [--json FILE]
 
 The layers of the built-in model's shape, with random numbers, for several numbers of rows, plain
 and packed in turns. Prints milliseconds of one step, the ratio with its spread, the fraction of the
@@ -12,9 +12,12 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import torch
 from measure import Spread
+from results import write_result
 from torch import nn
 
 from halo_forge.engines.packed import PackedLinear
@@ -61,7 +64,10 @@ def main() -> None:
     """Time both in turns."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    rounds = options.rounds
+    claims: list[dict[str, Any]] = []
     layers = [PackedLinear(nn.Linear(a, b, bias=False)) for _ in range(_SAMPLE) for a, b in _SHAPES]
     head = PackedLinear(nn.Linear(_WIDTH, _VOCABULARY, bias=False))
     square = torch.randn(1024, 1024)
@@ -89,6 +95,11 @@ def main() -> None:
             f"{least / Spread.of(packed_).median:.0%} of the large products' rate; "
             f"same bits: plain {bits[False]}, packed {bits[True]}"
         )
+        name = f"products of a decoding step, {rows} rows, plain over packed weights"
+        share = least / Spread.of(packed_).median
+        claims.append({"name": name, "value": ratio, "roofline": share, "limit": "products"})
+    if options.json:
+        write_result(options.json, claims, {"flops": rate})
 
 
 if __name__ == "__main__":

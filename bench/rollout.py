@@ -20,10 +20,9 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,6 +31,7 @@ from typing import Any
 import law as laws
 import torch
 from measure import Measured, Spread, interleave
+from results import write_result
 
 from halo_forge.config.sections import GenerationSettings, HardwareSettings
 from halo_forge.core.types import Prompt
@@ -40,11 +40,15 @@ from halo_forge.engines.base import EngineSpec, Request
 from halo_forge.engines.decoder import DecoderEngine
 from halo_forge.engines.sampling import Law
 from halo_forge.models import chat, load
+from halo_forge.models.roofline import Rates, decode_work, prefill_work
+from halo_forge.models.shape import shape_of
+from halo_forge.models.speed import measure_rates
 from halo_forge.utils.hardware import probe
 
 __all__ = ["main"]
 
 _LAWS = {"plain": Law(0.7), "top-p": Law(0.7, top_k=50, top_p=0.95)}
+_AIMS = {"generate plain": 3, "generate top-p": 4, "batch plain": 1}
 _TOGETHER = 8
 _TESTED = 48
 
@@ -164,50 +168,17 @@ def _llama(job: _Job, server: Any, law: Law) -> list[Answer]:
         return [one.result() for one in jobs]
 
 
-def _rates(dtype: torch.dtype, device: torch.device) -> tuple[float, float]:
-    """Return the machine's rate of matrix products in FLOP/s and of reading in byte/s."""
-    sync = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    size = 1024 if device.type == "cpu" else 8192
-
-    def best(work: Callable[[], object]) -> float:
-        times = []
-        for _ in range(7):
-            sync()
-            started = time.perf_counter()
-            work()
-            sync()
-            times.append(time.perf_counter() - started)
-        return min(times)
-
-    square = torch.randn(size, size, device=device).to(dtype)
-    much = torch.ones(2**28 // 4, device=device)
-    row = torch.ones(1, 2**10, device=device)
-    # a product of one row with a matrix reads it once and computes next to nothing
-    reading = best(lambda: torch.mv(much.view(-1, 2**10), row[0]))
-    return 2 * size**3 / best(lambda: square @ square), much.nbytes / reading
-
-
-def _least_seconds(job: _Job, answers: Sequence[Answer], flops: float, bytes_: float) -> float:
-    """Return the time below which this machine cannot do it: each prompt once, each token once.
-
-    The larger of the matrix products' time and the time to read, for each token, the keys and
-    values of what is before it, and, for each step of a full batch, the weights.
-    """
-    config = job.model.config.get_text_config()
-    weights = sum(
-        p.numel() for p in {id(p): p for p in job.model.parameters()}.values() if p.dim() > 1
-    )
-    size = torch.empty(0, dtype=job.model.dtype).element_size()
-    heads = config.num_attention_heads
-    head = config.hidden_size // heads
+def _least_seconds(job: _Job, answers: Sequence[Answer], rates: Rates) -> float:
+    """Return the time below which this machine cannot do it: each prompt once, each token once."""
+    shape = shape_of(job.options.model)
+    size = job.model.dtype.itemsize
     tokens = sum(len(answer) for _, answer in answers)
-    prompts = sum(len(prompt) for prompt in {prompt for prompt, _ in answers})
     seen = sum(len(a) * len(p) + len(a) * (len(a) - 1) // 2 for p, a in answers)
-    layers = config.num_hidden_layers
-    work = 2 * weights * (tokens + prompts) + 4 * layers * heads * head * seen
-    read = 2 * layers * config.num_key_value_heads * head * size * seen
-    read += weights * size * tokens / min(job.options.rows, len(answers))
-    return max(work / flops, read / bytes_)
+    steps = tokens / min(job.options.rows, len(answers))
+    work = decode_work(shape, tokens, seen, steps, size)
+    for prompt in {prompt for prompt, _ in answers}:
+        work += prefill_work(shape, len(prompt), size)
+    return work.seconds(rates)
 
 
 def _tokens(answers: Sequence[Answer]) -> int:
@@ -283,11 +254,13 @@ def _told(name: str, way: Callable[[], list[Answer]]) -> Callable[[], list[Answe
 
 
 def _report(job: _Job, found: dict[str, Measured[list[Answer]]]) -> dict[str, Any]:
-    flops, reading = _rates(job.model.dtype, job.model.device)
-    print(f"matrix products {flops / 1e9:.0f} GFLOP/s, reading {reading / 1e9:.1f} GB/s")
-    result: dict[str, Any] = {"flops": flops, "bytes_per_second": reading, "ways": {}}
+    rates = measure_rates(job.model.dtype, job.model.device)
+    print(
+        f"matrix products {rates.flops / 1e9:.0f} GFLOP/s, reading {rates.reading / 1e9:.1f} GB/s"
+    )
+    result: dict[str, Any] = {"rates": asdict(rates), "ways": {}}
     for name, measured in found.items():
-        least = [_least_seconds(job, one, flops, reading) for one in measured.results]
+        least = [_least_seconds(job, one, rates) for one in measured.results]
         share = Spread.of([a / b for a, b in zip(least, measured.wall, strict=True)])
         speed = _speed(measured)
         lengths = [len(answer) for one in measured.results for _, answer in one]
@@ -319,6 +292,20 @@ def _report(job: _Job, found: dict[str, Measured[list[Answer]]]) -> dict[str, An
             result["laws"][name] = tested
             print(f"same law, {name}:", {key: round(value, 4) for key, value in tested.items()})
     return result
+
+
+def _claims(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield how many times as fast ours is as each other way."""
+    for name, way in result["ways"].items():
+        if "ours_times_as_fast" in way:
+            ours = result["ways"][f"ours {name.split()[-1]}"]
+            yield {
+                "name": f"tokens a second, ours over {name}",
+                "value": way["ours_times_as_fast"],
+                "aim": _AIMS.get(name),
+                "roofline": ours["fraction_of_roofline"],
+                "limit": "rollout",
+            }
 
 
 def main() -> None:
@@ -361,14 +348,8 @@ def main() -> None:
         result = _report(job, found)
     if options.json is not None:
         kept = {key: str(value) for key, value in vars(options).items()}
-        head = {
-            "options": kept,
-            "dtype": str(dtype),
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "machine": asdict(machine),
-        }
-        options.json.write_text(json.dumps(head | result, indent=2) + "\n", encoding="utf-8")
+        head = {"options": kept, "dtype": str(dtype)}
+        write_result(options.json, list(_claims(result)), head | result)
 
 
 if __name__ == "__main__":

@@ -18,23 +18,19 @@ padding, no logits of prompts, nothing twice) at the measured rate, over the tim
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
-import json
 import random
-import shlex
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from measure import Measured, Spread, interleave
+from results import write_result
 from torch import nn
 
 from halo_forge.config.load import load_config
@@ -44,17 +40,18 @@ from halo_forge.data.builtin import load_builtin
 from halo_forge.models import load
 from halo_forge.models.chat import render
 from halo_forge.models.lora import add_lora
-from halo_forge.models.structure import backbone, output_layer, plain
+from halo_forge.models.memory import Peak
+from halo_forge.models.roofline import training_work
+from halo_forge.models.shape import shape_of
+from halo_forge.models.speed import measure_rates
+from halo_forge.models.structure import plain
 from halo_forge.sft.base import FitRequest
 from halo_forge.sft.learner import TrlLearner
 from halo_forge.tracking.base import NullObserver
-from halo_forge.utils.hardware import describe
 from halo_forge.utils.text import fenced
 from halo_forge.utils.typing import override
 
 __all__ = ["main"]
-
-_RATE_SIZE, _RATE_TRIES = 2048, 8
 
 
 @dataclass(frozen=True)
@@ -117,14 +114,14 @@ def main() -> None:
     report["rate_of_other_type"] = {str(other): _rate(other, device)}
     _show(report)
     if options.json:
-        about = {
-            "command": shlex.join(["python", *sys.argv]),
-            "machine": describe(),
-            "torch": torch.__version__,
-            "type": str(dtype),
-            "lengths": lengths,
+        claim = {
+            "name": "seconds of a training phase, padded to a fixed width over ours",
+            "value": report["ratio"],
+            "aim": 4,
+            "roofline": report["ways"]["ours"]["roofline_share"],
+            "limit": "train",
         }
-        options.json.write_text(json.dumps(about | report, indent=2, default=asdict) + "\n")
+        write_result(options.json, [claim], {"type": str(dtype), "lengths": lengths} | report)
 
 
 def _options() -> argparse.Namespace:
@@ -170,11 +167,11 @@ def _kept(options: argparse.Namespace) -> list[TrainingExample]:
 
 def _ours(examples: Sequence[TrainingExample], request: FitRequest) -> Phase:
     clock = _Clock()
-    with tempfile.TemporaryDirectory() as folder, _Peak() as peak:
+    with tempfile.TemporaryDirectory() as folder, _peak(request) as peak:
         output = Path(folder, "adapter")
         report = TrlLearner().fit(examples, replace(request, output=output), clock)
     print(f"   ours: {clock.seconds:.1f} s of steps")
-    return Phase(report.loss, report.tokens, clock.seconds, peak.bytes)
+    return Phase(report.loss, report.tokens, clock.seconds, peak.bytes or 0)
 
 
 def _plain(
@@ -183,7 +180,7 @@ def _plain(
     """Train as tutorials do: pad to a fixed width, let the model compute logits and loss."""
     device = load.pick_device(request.hardware.device)
     narrow = load.pick_dtype(request.hardware.bf16, device)
-    with tempfile.TemporaryDirectory() as folder, _Peak() as peak:
+    with tempfile.TemporaryDirectory() as folder, _peak(request) as peak:
         base = load.load_model(request.policy, dtype=narrow, device=device, trainable=True)
         model = add_lora(plain(base), request.lora, seed=request.seed)
         trained = [p for p in model.parameters() if p.requires_grad]
@@ -210,7 +207,7 @@ def _plain(
         model.save_pretrained(folder)
     tokens = sum(len(e.input_ids) - e.completion_start for e in examples)
     print(f"  plain: {stepping:.1f} s of steps")
-    return Phase(sum(losses) / len(losses), tokens, stepping, peak.bytes)
+    return Phase(sum(losses) / len(losses), tokens, stepping, peak.bytes or 0)
 
 
 def _padded(
@@ -229,26 +226,8 @@ def _padded(
     return {name: tensor.to(device) for name, tensor in batch.items()}
 
 
-class _Peak:
-    """The most memory at once within a block: what Linux or the card's driver counted."""
-
-    bytes = 0
-
-    def __enter__(self) -> _Peak:
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.reset_peak_memory_stats()
-        else:
-            ctypes.CDLL(None).malloc_trim(0)  # what the other way freed is not ours
-            Path("/proc/self/clear_refs").write_text("5")  # proc_pid_clear_refs(5): resets VmHWM
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if torch.cuda.is_available():
-            self.bytes = torch.cuda.max_memory_allocated()
-            return
-        status = Path("/proc/self/status").read_text()
-        self.bytes = int(status.split("VmHWM:")[1].split()[0]) * 1024
+def _peak(request: FitRequest) -> Peak:
+    return Peak(load.pick_device(request.hardware.device))
 
 
 def _noted(rates: list[float], dtype: torch.dtype, device: torch.device) -> Phase:
@@ -257,43 +236,14 @@ def _noted(rates: list[float], dtype: torch.dtype, device: torch.device) -> Phas
 
 
 def _rate(dtype: torch.dtype, device: torch.device) -> float:
-    """Return the operations a second of the best of some large matrix products."""
-    left, right = (
-        torch.randn(_RATE_SIZE, _RATE_SIZE, dtype=dtype, device=device) for _ in range(2)
-    )
-    best = float("inf")
-    for _ in range(_RATE_TRIES):
-        started = time.perf_counter()
-        product = left @ right
-        float(product[0, 0])  # waits for the device
-        best = min(best, time.perf_counter() - started)
-    return float(2 * _RATE_SIZE**3 / best)
+    """Return the operations a second of large matrix products."""
+    return measure_rates(dtype, device).flops
 
 
 def _operations(examples: Sequence[TrainingExample], request: FitRequest) -> float:
-    """Return the floating-point operations that training on the answers needs.
-
-    A product with frozen weights needs 2 a weight and token forward and 2 for the gradient of its
-    input; with trained ones 2 more for their own. Causal attention has half of all pairs.
-    """
-    model = add_lora(load.load_skeleton(request.policy), request.lora, seed=0)
-    head = output_layer(model)
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    linear = sum(
-        m.weight.numel()
-        for m in backbone(model).modules()
-        if isinstance(m, nn.Linear) and not m.weight.requires_grad
-    )
-    settings = model.config
-    size = getattr(settings, "head_dim", settings.hidden_size // settings.num_attention_heads)
-    wide = settings.num_hidden_layers * settings.num_attention_heads * size
-    total = 0.0
-    for example in examples:
-        tokens = len(example.input_ids)
-        said = tokens - example.completion_start
-        total += (4 * linear + 6 * trained) * tokens + 4 * head.weight.numel() * said
-        total += 3 * 4 * wide * tokens * tokens / 2
-    return total
+    """Return the floating-point operations that training on the answers needs."""
+    answers = [(len(e.input_ids), len(e.input_ids) - e.completion_start) for e in examples]
+    return training_work(shape_of(request.policy, request.lora), answers).flops
 
 
 def _report(

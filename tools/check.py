@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tools import docs_rules, source_rules, tree_rules
+from tools import docs_rules, performance, source_rules, tree_rules
 
 __all__ = ["RULES"]
 
-RULES = (*source_rules.RULES, *tree_rules.RULES, *docs_rules.RULES)
+RULES = (*source_rules.RULES, *tree_rules.RULES, *docs_rules.RULES, *performance.RULES)
 
 
 def main(root: Path) -> int:

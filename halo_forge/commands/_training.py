@@ -43,6 +43,7 @@ def show_plan(resolved: Resolved[RaftConfig], *, as_json: bool, fork: Path | Non
     )
     click.echo(f"Held out: {plan['heldout_prompts']} prompts")
     click.echo(f"Cycles: {plan['cycles_done']} of {config.raft.num_cycles} done in {plan['run']}")
+    click.echo("Memory, time and disk: halo-forge plan, with the same flags")
 
 
 def train_and_show(config: RaftConfig, display: Display, *, fork: Path | None = None) -> None:

@@ -33,7 +33,7 @@ from halo_forge.engines.base import EngineSpec, Request, request_seed
 from halo_forge.engines.batch import Batch, Row, Waiting
 from halo_forge.engines.packed import PackedLinear, pack_linears
 from halo_forge.engines.row_attention import ROW_ATTENTION
-from halo_forge.engines.row_cache import RowCache, whole_windows
+from halo_forge.engines.row_cache import RowCache, position_bytes, whole_windows
 from halo_forge.engines.sampling import Law, uniforms
 from halo_forge.models import chat, load
 from halo_forge.models.memory import free_memory
@@ -126,12 +126,12 @@ class DecoderEngine:
             return
         self._check_context(queue[0])
         new_tokens = self._spec.generation.max_new_tokens
-        position_bytes = self._position_bytes()
+        each = position_bytes(self._model)
         wanted = self._spec.generation.batch_size
         while queue:
             needs = [(whole_windows(len(w.ids) + new_tokens), len(w.indices)) for w in queue]
             budget = admission.room(self._spec.hardware.kv_cache_gb, self._free_memory())
-            count, rows = admission.admit(needs, wanted, position_bytes, budget)
+            count, rows = admission.admit(needs, wanted, each, budget)
             group = deque(queue.popleft() for _ in range(count))
             batch = Batch(self, rows, needs[0][0], group)
             try:
@@ -300,17 +300,6 @@ class DecoderEngine:
             self._packed_rows = rows
             for layer in self._packed:
                 layer.pack(rows)
-
-    def _position_bytes(self) -> int:
-        """Return the bytes that keys and values of one position take, told by the model itself."""
-        cache, _ = self.prefill((0,))
-        layers = [layer for layer in cache.layers if isinstance(layer, DynamicLayer)]
-        return sum(
-            part.nbytes
-            for layer in layers
-            for part in (layer.keys, layer.values)
-            if part is not None
-        )
 
     def _free_memory(self) -> int:
         free = free_memory(self._model.device, probe())

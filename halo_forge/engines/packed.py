@@ -14,7 +14,7 @@ from torch.nn.functional import linear
 
 from halo_forge.utils.typing import override
 
-__all__ = ["PackedLinear", "pack_linears"]
+__all__ = ["PackedLinear", "can_pack", "pack_linears", "room_to_pack"]
 
 
 class PackedLinear(nn.Module):
@@ -53,12 +53,12 @@ def pack_linears(model: nn.Module, free: int) -> list[PackedLinear]:
 
     Args:
         model: Changed in place.
-        free: Bytes that nobody uses; nothing is packed if it would take more than half of them.
+        free: Bytes that nobody uses; see `room_to_pack`.
 
     Returns:
         The layers put in; none where weights are not float32 on a CPU, or torch has no MKL.
     """
-    if not hasattr(torch.ops.mkl, "_mkl_linear"):
+    if not can_pack():
         return []
     found = [
         (parent, name, PackedLinear(layer))
@@ -66,11 +66,21 @@ def pack_linears(model: nn.Module, free: int) -> list[PackedLinear]:
         for name, layer in parent.named_children()
         if isinstance(layer, nn.Linear) and _pays(layer)
     ]
-    if 2 * sum(packed.weight.nbytes for _, _, packed in found) > free:
+    if not room_to_pack(sum(packed.weight.nbytes for _, _, packed in found), free):
         return []
     for parent, name, packed in found:
         setattr(parent, name, packed)
     return [packed for _, _, packed in found]
+
+
+def can_pack() -> bool:
+    """Tell whether this torch has the two operators."""
+    return hasattr(torch.ops.mkl, "_mkl_linear")
+
+
+def room_to_pack(weights: int, free: int) -> bool:
+    """Tell whether a second copy of ``weights`` bytes leaves half of ``free`` bytes alone."""
+    return 2 * weights <= free
 
 
 def _pays(layer: nn.Linear) -> bool:

@@ -21,7 +21,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache, Dynam
 from halo_forge.engines.row_attention import SEGMENT_ROWS
 from halo_forge.utils.typing import override
 
-__all__ = ["WINDOW_STEP", "RowCache", "whole_windows"]
+__all__ = ["WINDOW_STEP", "RowCache", "position_bytes", "whole_windows"]
 
 WINDOW_STEP = 64
 """The attended window grows in these steps, so that shapes repeat and results do not depend on
@@ -207,3 +207,18 @@ class RowCache(Cache):
 def whole_windows(positions: int) -> int:
     """Return the positions that are kept or read for so many."""
     return -(-positions // WINDOW_STEP) * WINDOW_STEP
+
+
+@torch.inference_mode()
+def position_bytes(model: Any) -> int:
+    """Return the bytes that keys and values of one position take, told by the model itself.
+
+    Args:
+        model: A causal language model; of one without values the answer is the same.
+    """
+    cache = DynamicCache(config=model.config)
+    token = torch.zeros((1, 1), dtype=torch.long, device=model.device)
+    model(input_ids=token, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    layers = [layer for layer in cache.layers if isinstance(layer, DynamicLayer)]
+    parts = (part for layer in layers for part in (layer.keys, layer.values))
+    return sum(part.nbytes for part in parts if part is not None)

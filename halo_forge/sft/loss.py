@@ -14,7 +14,7 @@ from torch import Tensor
 
 from halo_forge.utils.typing import override
 
-__all__ = ["CompletionLoss", "completion_loss"]
+__all__ = ["CompletionLoss", "chunk_bytes", "completion_loss"]
 
 # Many rows for the matrix product, few for the cache: 256 rows of 49,152 logits are 50 MB.
 _ROWS = 256
@@ -32,6 +32,11 @@ class CompletionLoss(NamedTuple):
     loss: Tensor
     log_probs: Tensor
     entropy: Tensor
+
+
+def chunk_bytes(tokens: int, vocabulary: int) -> int:
+    """Return the bytes of the chunk of logits, and of their gradient, that exist at a time."""
+    return 2 * 4 * min(tokens, _ROWS) * vocabulary
 
 
 def completion_loss(

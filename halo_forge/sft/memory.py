@@ -24,6 +24,8 @@ __all__ = [
     "MemoryPlan",
     "choose_checkpointing",
     "plan_memory",
+    "recomputes",
+    "trained_bytes",
     "weigh",
 ]
 
@@ -126,7 +128,7 @@ def plan_memory(skeleton: PreTrainedModel, config: SFTConfig, device: torch.devi
         frozen = whole * (_FOUR_BITS if config.qlora.enabled else narrow)
     return MemoryPlan(
         frozen=int(frozen),
-        trained=trained * (torch.float32.itemsize + _TRAINED_BYTES),
+        trained=trained * torch.float32.itemsize + trained_bytes(trained),
         free=free_memory(device, probe()),
     )
 
@@ -144,12 +146,28 @@ def choose_checkpointing(
     """
     if setting != "auto":
         return Checkpointing(setting == "on", f"gradient checkpointing {setting}")
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad) * _TRAINED_BYTES
+    trained = trained_bytes(sum(p.numel() for p in model.parameters() if p.requires_grad))
     needed = weigh(model, dtype).of(lengths) + trained
     free = free_memory(plain(model).device, probe())
-    on = needed > _SHARE * free
+    on = recomputes(setting, needed, free)
     words = f"gradient checkpointing {'on' if on else 'off'}"
     return Checkpointing(on, f"{words}: {needed / 1e9:.2f} GB wanted, {free / 1e9:.2f} GB free")
+
+
+def recomputes(setting: str, needed: int, free: int) -> bool:
+    """Tell whether activations are recomputed.
+
+    Args:
+        setting: ``auto``, ``on`` or ``off``.
+        needed: Bytes that all of them, gradients and moments take.
+        free: Bytes that nobody uses.
+    """
+    return needed > _SHARE * free if setting == "auto" else setting == "on"
+
+
+def trained_bytes(weights: int) -> int:
+    """Return the bytes that gradients and Adam's moments of so many trained weights take."""
+    return weights * _TRAINED_BYTES
 
 
 def weigh(model: Model, dtype: torch.dtype) -> Activations:

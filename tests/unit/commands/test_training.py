@@ -159,6 +159,7 @@ def test_dry_run_counts_and_stops(
     out = capsys.readouterr().out
     assert "A cycle: 2 prompts x 3 = 6 answers" in out
     assert f"Cycles: 0 of 3 done in {run}" in out
+    assert "halo-forge plan, with the same flags" in out
     assert "--samples-per-prompt" in out
 
 
