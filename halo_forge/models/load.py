@@ -21,11 +21,13 @@ from transformers import (
 )
 
 from halo_forge.core.errors import ModelFault, UserError
+from halo_forge.models.kept import BaseKeeper, Wanted
 from halo_forge.models.lora import fold
+from halo_forge.models.memory import free_memory
 from halo_forge.models.quiet import no_progress_bars, peft_warnings_ignored
 from halo_forge.models.refs import adapter_base, resolve
-from halo_forge.models.weights import is_adapter, read_json, weight_files
-from halo_forge.utils.hardware import cpu_has_bf16
+from halo_forge.models.weights import is_adapter, read_json, stamp, weight_files
+from halo_forge.utils.hardware import cpu_has_bf16, probe
 
 __all__ = [
     "Model",
@@ -90,6 +92,7 @@ def load_model(  # noqa: PLR0913 - keywords, each a setting of its own
     adapter: Path | None = None,
     trainable: bool = False,
     merge: bool = False,
+    keeper: BaseKeeper | None = None,
 ) -> Model:
     """Load a causal language model, with its adapter when ``ref`` or ``adapter`` is one.
 
@@ -104,6 +107,8 @@ def load_model(  # noqa: PLR0913 - keywords, each a setting of its own
         trainable: Leave weights (or those of an adapter that is not merged) with gradients and
             in training mode.
         merge: Fold the adapter into the weights, in float32 before the cast to ``dtype``.
+        keeper: Lends the base where it has it in memory, and keeps it for the next who asks.
+            Weights that are trained whole, and models with code of their own, are always read.
 
     Returns:
         A `PeftModel` when there is an adapter that is not merged, else the plain model.
@@ -120,7 +125,10 @@ def load_model(  # noqa: PLR0913 - keywords, each a setting of its own
     if trust_remote_code:
         _log.warning("running the Python code that ships with %s (trust_remote_code)", ref)
     wanted: torch.dtype | str = "auto" if merge and adapter is not None else dtype
-    plain = _load_base(folder, wanted, torch.device(device), attn, trust=trust_remote_code)
+    shared = None if (merge and trainable) or trust_remote_code else keeper
+    if keeper is not None and shared is None:
+        keeper.release()
+    plain = _base(folder, wanted, torch.device(device), attn, shared, trust=trust_remote_code)
     model: Model = plain
     if adapter is not None:
         model = _put_adapter(plain, resolve(adapter), trainable=trainable)
@@ -180,6 +188,28 @@ def _base_folder(adapter: Path) -> Path:
     if is_adapter(folder):
         raise ModelFault(f"the base of the adapter {adapter} is itself an adapter: {folder}.")
     return folder
+
+
+def _base(
+    folder: Path,
+    dtype: torch.dtype | str,
+    device: torch.device,
+    attn: str,
+    keeper: BaseKeeper | None,
+    *,
+    trust: bool,
+) -> PreTrainedModel:
+    """Have whole weights lent, or load them."""
+
+    def read(dtype: torch.dtype | str, attn: str) -> PreTrainedModel:
+        return _load_base(folder, dtype, device, attn, trust=trust)
+
+    if keeper is None:
+        return read(dtype, attn)
+    size = sum(file.stat().st_size for file in weight_files(folder))
+    free = free_memory(device, probe())
+    with _explained(folder):
+        return keeper.lend(Wanted((stamp(folder), device), size, free, dtype, attn, read))
 
 
 def _load_base(

@@ -34,6 +34,7 @@ from halo_forge.config.sections import LoraSettings
 from halo_forge.core.types import TrainingExample
 from halo_forge.models import load
 from halo_forge.models.checkpoint import save_checkpoint
+from halo_forge.models.kept import BaseKeeper
 from halo_forge.models.load import Model
 from halo_forge.models.lora import add_lora, check_targets
 from halo_forge.models.weights import is_adapter
@@ -53,7 +54,13 @@ class TrlLearner:
 
     A policy that is an adapter is trained on as it is; without LoRA it is folded into the weights
     first.
+
+    Args:
+        keeper: Lends the base model below adapters.
     """
+
+    def __init__(self, keeper: BaseKeeper | None = None) -> None:
+        self._keeper = keeper
 
     def check(self, policy: str, lora: LoraSettings, *, trust_remote_code: bool) -> None:
         """Find a wrong layer name early; see `halo_forge.sft.base.Learner`."""
@@ -67,7 +74,7 @@ class TrlLearner:
         started = time.monotonic()
         device = load.pick_device(request.hardware.device)
         tokenizer = load.load_tokenizer(request.policy, trust_remote_code=request.trust_remote_code)
-        model = _load_trainable(request, device)
+        model = _load_trainable(request, device, self._keeper)
         steps = optimizer_steps(len(examples), request.training)
         with (
             tempfile.TemporaryDirectory() as scratch,
@@ -116,7 +123,7 @@ class _Progress(TrainerCallback):
         self._stage.advance()
 
 
-def _load_trainable(request: FitRequest, device: torch.device) -> Model:
+def _load_trainable(request: FitRequest, device: torch.device, keeper: BaseKeeper | None) -> Model:
     """Load the policy with the right weights trainable.
 
     Frozen weights below an adapter may be bfloat16; weights that are trained stay float32, or
@@ -132,6 +139,7 @@ def _load_trainable(request: FitRequest, device: torch.device) -> Model:
         trust_remote_code=request.trust_remote_code,
         trainable=True,
         merge=not adapters,
+        keeper=keeper,
     )
     if adapters and not isinstance(model, PeftModel):
         model = add_lora(model, request.lora, seed=request.seed)
