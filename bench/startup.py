@@ -77,9 +77,7 @@ def _take(measured: Measured[None], arguments: Sequence[str]) -> None:
 def _heavy_in_verifiers() -> list[str]:
     """Return the heavy libraries that a fresh interpreter has loaded with the verifiers."""
     code = "import sys, halo_forge.rlvr.verifiers; print(*sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return sorted(set(_HEAVY) & set(done.stdout.split()))
 
 
@@ -103,7 +101,8 @@ def _report(found: Mapping[str, Measured[None]]) -> dict[str, Any]:
 def _show(report: Mapping[str, Any]) -> None:
     for name, way in report["ways"].items():
         print(f"{name:>32}: {way['cpu_seconds'].scaled(1000):.0f} ms CPU")
-    print(f"aim for --help: {report['aim_cpu_seconds'] * 1000:.0f} ms; {report['of_aim']:.0%} of it")
+    aim = report["aim_cpu_seconds"] * 1000
+    print(f"aim for --help: {aim:.0f} ms; {report['of_aim']:.0%} of it")
     print("the verifiers load", ", ".join(report["heavy_in_verifiers"]) or "no heavy library")
 
 
