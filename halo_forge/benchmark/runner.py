@@ -139,6 +139,7 @@ def _result(
             "tokens_generated": rollout.tokens,
             "generation_seconds": rollout.generation_seconds,
             "verification_seconds": rollout.verification_seconds,
+            "verification_added_seconds": rollout.added_seconds,
             "total_seconds": time.monotonic() - started,
         },
     )

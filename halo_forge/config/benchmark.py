@@ -60,6 +60,7 @@ class BenchmarkConfig(Section):
             "prompts",
             "verifier.host",
             "verifier.max_workers",
+            "verifier.niceness",
             "verifier.require_sandbox",
             "verifier.ssh_key",
             "verifier.user",

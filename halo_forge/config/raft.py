@@ -142,6 +142,7 @@ class RaftConfig(Section):
             "report_to",
             "verifier.host",
             "verifier.max_workers",
+            "verifier.niceness",
             "verifier.require_sandbox",
             "verifier.ssh_key",
             "verifier.user",

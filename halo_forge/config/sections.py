@@ -165,6 +165,11 @@ class VerifierSettings(Section):
     max_workers: PositiveInt | None = None
     """Answers judged at once; cores and one more when absent."""
 
+    niceness: int = Field(10, ge=0, le=12)
+    """How far compilers and programs step back for the decoder (nice level); 0 is on a par. A
+    program that is kept waiting for a core gets that time on top of its limit; beyond 12 it could
+    be kept waiting for too long."""
+
     command: str | None = None
     """Command of the `subprocess` verifier; `{file}` stands for the program's file."""
 

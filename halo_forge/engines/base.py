@@ -11,6 +11,7 @@ from halo_forge.config.sections import GenerationSettings, HardwareSettings
 from halo_forge.core import registry
 from halo_forge.core.identity import derive_seed
 from halo_forge.core.types import Prompt, Sample
+from halo_forge.models.kept import BaseKeeper
 
 __all__ = ["Engine", "EngineSpec", "Request", "open_engine", "request_seed"]
 
@@ -35,6 +36,7 @@ class EngineSpec:
         label: Name of the policy that goes into each sample.
         for_training: Whether the samples are trained on: each must then carry the token ids of
             ``policy``, and be its own. An engine that cannot give that refuses to be made.
+        keeper: Lends the base model to engines that load weights in this process.
     """
 
     policy: str
@@ -43,6 +45,7 @@ class EngineSpec:
     trust_remote_code: bool = False
     label: str = ""
     for_training: bool = False
+    keeper: BaseKeeper | None = None
 
 
 @runtime_checkable

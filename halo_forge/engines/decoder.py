@@ -84,6 +84,7 @@ class DecoderEngine:
                 attn=ROW_ATTENTION,
                 trust_remote_code=trust,
                 merge=True,
+                keeper=self._spec.keeper,
             ).eval()
         except ModelFault as error:
             raise (self._foreign() if ROW_ATTENTION in str(error) else error) from error.__cause__

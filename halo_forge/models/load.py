@@ -22,12 +22,14 @@ from transformers import (
 
 from halo_forge.config.sft import QloraSettings
 from halo_forge.core.errors import ModelFault, UserError
+from halo_forge.models.kept import BaseKeeper, Wanted
 from halo_forge.models.lora import fold
+from halo_forge.models.memory import free_memory
 from halo_forge.models.quantize import four_bits
 from halo_forge.models.quiet import no_progress_bars, peft_warnings_ignored
 from halo_forge.models.refs import adapter_base, resolve
-from halo_forge.models.weights import is_adapter, read_json, weight_files
-from halo_forge.utils.hardware import cpu_has_bf16
+from halo_forge.models.weights import is_adapter, read_json, stamp, weight_files
+from halo_forge.utils.hardware import cpu_has_bf16, probe
 
 __all__ = [
     "Model",
@@ -93,6 +95,7 @@ def load_model(  # noqa: PLR0913 - keywords, each a setting of its own
     trainable: bool = False,
     merge: bool = False,
     quantized: QloraSettings | None = None,
+    keeper: BaseKeeper | None = None,
 ) -> Model:
     """Load a causal language model, with its adapter when ``ref`` or ``adapter`` is one.
 
@@ -108,6 +111,8 @@ def load_model(  # noqa: PLR0913 - keywords, each a setting of its own
             in training mode.
         merge: Fold the adapter into the weights, in float32 before the cast to ``dtype``.
         quantized: Keep the frozen weights in 4 bits, by these settings.
+        keeper: Lends the base where it has it in memory, and keeps it for the next who asks.
+            Weights that are trained whole, and models with code of their own, are always read.
 
     Returns:
         A `PeftModel` when there is an adapter that is not merged, else the plain model.
@@ -125,8 +130,12 @@ def load_model(  # noqa: PLR0913 - keywords, each a setting of its own
         _log.warning("running the Python code that ships with %s (trust_remote_code)", ref)
     wanted: torch.dtype | str = "auto" if merge and adapter is not None else dtype
     special = {"quantization_config": four_bits(quantized)} if quantized is not None else {}
-    plain = _load_base(
-        folder, wanted, torch.device(device), attn, trust=trust_remote_code, **special
+    unlike = (merge and trainable) or trust_remote_code or quantized is not None
+    shared = None if unlike else keeper
+    if keeper is not None and shared is None:
+        keeper.release()
+    plain = _base(
+        folder, wanted, torch.device(device), attn, shared, trust=trust_remote_code, **special
     )
     model: Model = plain
     if adapter is not None:
@@ -187,6 +196,29 @@ def _base_folder(adapter: Path) -> Path:
     if is_adapter(folder):
         raise ModelFault(f"the base of the adapter {adapter} is itself an adapter: {folder}.")
     return folder
+
+
+def _base(
+    folder: Path,
+    dtype: torch.dtype | str,
+    device: torch.device,
+    attn: str,
+    keeper: BaseKeeper | None,
+    *,
+    trust: bool,
+    **special: Any,
+) -> PreTrainedModel:
+    """Have whole weights lent, or load them."""
+
+    def read(dtype: torch.dtype | str, attn: str) -> PreTrainedModel:
+        return _load_base(folder, dtype, device, attn, trust=trust, **special)
+
+    if keeper is None:
+        return read(dtype, attn)
+    size = sum(file.stat().st_size for file in weight_files(folder))
+    free = free_memory(device, probe())
+    with _explained(folder):
+        return keeper.lend(Wanted((stamp(folder), device), size, free, dtype, attn, read))
 
 
 def _load_base(

@@ -64,10 +64,11 @@ def add_lora(model: PreTrainedModel, settings: LoraSettings, *, seed: int) -> Pe
 
 
 def fold(model: PeftModel, dtype: torch.dtype) -> PreTrainedModel:
-    """Fold the adapter into the weights and return the plain model in ``dtype``.
+    """Fold the adapter into the weights and return the plain model, its weights in ``dtype``.
 
     Each layer is summed in float32 and rounded once, one layer at a time, so the whole model
-    is never held in float32.
+    is never held in float32. Buffers keep their type, as they do when a model is loaded: rotary
+    frequencies in bfloat16 would be those of another model.
     """
     for module in model.modules():
         if isinstance(module, LoraLayer):
@@ -75,8 +76,11 @@ def fold(model: PeftModel, dtype: torch.dtype) -> PreTrainedModel:
             layer.to(torch.float32)
             module.merge(safe_merge=True)
             layer.to(dtype)
-    plain = cast(LoraModel, model.base_model).unload()
-    return cast(PreTrainedModel, plain.to(dtype))
+    plain = cast(PreTrainedModel, cast(LoraModel, model.base_model).unload())
+    for weight in plain.parameters():
+        weight.data = weight.data.to(dtype)
+    plain.config.dtype = dtype
+    return plain
 
 
 def merged_copy(model: PeftModel, dtype: torch.dtype) -> PreTrainedModel:

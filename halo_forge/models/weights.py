@@ -23,6 +23,7 @@ __all__ = [
     "full_disk_as_os_error",
     "is_adapter",
     "read_json",
+    "stamp",
     "weight_files",
 ]
 
@@ -148,6 +149,17 @@ def fingerprint(folder: Path) -> str:
     for path in sorted(folder.glob("*.jinja")):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def stamp(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
+    """Return what changes when a file of a model's folder is written or replaced.
+
+    For one process at one machine: names, sizes, times and inodes, where `fingerprint` takes half a
+    second for a large vocabulary.
+    """
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    facts = [(path, path.stat()) for path in files]
+    return tuple((str(p.resolve()), s.st_size, s.st_mtime_ns, s.st_ino) for p, s in facts)
 
 
 def _read(path: Path) -> Iterator[bytes]:

@@ -56,8 +56,15 @@ class Cycle(_Record):
     faults: int | None = None
     generation_seconds: float | None = None
     verification_seconds: float | None = None
+    verification_added_seconds: float | None = None
     training_seconds: float | None = None
     heldout: Heldout | None = None
+
+    @property
+    def judging_seconds(self) -> float | None:
+        """By how much judging lengthened the cycle; older runs say only what came at the end."""
+        added = self.verification_added_seconds
+        return self.verification_seconds if added is None else added
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ def cycles_grid(cycles: Iterable[Cycle]) -> Grid:
                 interval_text(held.compile_rate) if held else _NONE,
                 interval_text(held.pass_rate) if held else _NONE,
                 _seconds(cycle.generation_seconds),
-                _seconds(cycle.verification_seconds),
+                _seconds(cycle.judging_seconds),
                 _seconds(cycle.training_seconds),
             )
         )

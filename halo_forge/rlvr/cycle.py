@@ -87,6 +87,17 @@ def _learn(crew: Collaborators, cycle: int, policy: str) -> None:
     # A kill between the two tells the trackers twice, which is better than never.
     _track(crew, cycle, metrics(record))
     crew.run.update_statistics(cycle, record)
+    crew.observer.message(_times(cycle, record))
+
+
+def _times(cycle: int, record: Mapping[str, Any]) -> str:
+    """Say how long a cycle took in this attempt, and what judging added to it."""
+    return (
+        f"Cycle {cycle} took {record['elapsed_minutes'] * 60:.1f} s: "
+        f"{record['generation_seconds']:.1f} s generating, "
+        f"{record.get('training_seconds', 0.0):.1f} s training; "
+        f"judging lengthened it by {record['verification_added_seconds']:.1f} s"
+    )
 
 
 def _answers(crew: Collaborators, cycle: int, policy: str) -> Rollout:
@@ -165,6 +176,7 @@ def _record(
         "learning_rate": learning_rate(config.training, cycle),
         "generation_seconds": rollout.generation_seconds,
         "verification_seconds": rollout.verification_seconds,
+        "verification_added_seconds": rollout.added_seconds,
         "tokens_per_s": speed,
         "elapsed_minutes": seconds / 60,
         **_savings(config, rollout),

@@ -20,7 +20,7 @@ __all__ = ["make_verifier"]
 
 _STAGES = "verifiers"
 _NOT_ARGUMENTS = frozenset(
-    {"type", "options", "unsafe_no_sandbox", "require_sandbox", "verdict_cache"}
+    {"type", "options", "niceness", "unsafe_no_sandbox", "require_sandbox", "verdict_cache"}
 )
 
 
@@ -42,12 +42,17 @@ def make_verifier(settings: VerifierSettings, *, score_hidden: bool = False) -> 
     if _STAGES in parameters:
         return _chain(settings, score_hidden=score_hidden)
     arguments = _arguments(settings, parameters)
-    if settings.unsafe_no_sandbox or settings.require_sandbox:
-        if "sandbox" not in parameters:
-            raise UserError(f"verifier {settings.type!r} has no sandbox to be asked for")
+    if "sandbox" in parameters:
         arguments["sandbox"] = partial(
-            open_sandbox, unsafe=settings.unsafe_no_sandbox, require=settings.require_sandbox
+            open_sandbox,
+            unsafe=settings.unsafe_no_sandbox,
+            require=settings.require_sandbox,
+            niceness=settings.niceness,
         )
+    elif settings.unsafe_no_sandbox or settings.require_sandbox:
+        raise UserError(f"verifier {settings.type!r} has no sandbox to be asked for")
+    elif settings.niceness != VerifierSettings.model_fields["niceness"].default:
+        raise UserError(f"verifier.niceness: means nothing to verifier {settings.type!r}")
     if score_hidden and "score_hidden" in parameters:
         arguments["score_hidden"] = True
     _refuse_gaps(settings.type, arguments, parameters)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from halo_forge.core.types import Prompt
 from halo_forge.data.decontaminate import Cleaned, decontaminate_prompts
 from halo_forge.data.prompts import load_prompts, prompts_digest, write_prompts
 from halo_forge.engines.base import Engine, EngineSpec, open_engine
+from halo_forge.models.kept import BaseKeeper
 from halo_forge.rlvr.cycle import Collaborators, run_cycles
 from halo_forge.rlvr.judges import make_verifier
 from halo_forge.rlvr.verifiers.base import Verifier
@@ -65,7 +67,9 @@ class RAFTTrainer:
                 make_verifier(config.verifier, score_hidden=config.evaluation.hidden_tests)
             )
             verifier.start([*prompts, *eval_prompts])
-            learner = _learner()
+            keeper = BaseKeeper()
+            stack.callback(keeper.release)
+            learner = _learner(keeper)
             self._check_parts(start, learner)
             guarded = self._guarded(start, verifier, prompts, eval_prompts)
             stack.enter_context(run.lock())
@@ -76,7 +80,7 @@ class RAFTTrainer:
                 run=run,
                 prompts=prompts,
                 eval_prompts=eval_prompts,
-                open_engine=self._open_engine,
+                open_engine=partial(self._open_engine, keeper=keeper),
                 verifier=verifier,
                 examiner=examiner,
                 learner=learner,
@@ -86,7 +90,7 @@ class RAFTTrainer:
             run_cycles(crew, start)
         return run.read_statistics()
 
-    def _open_engine(self, policy: str, label: str) -> Engine:
+    def _open_engine(self, policy: str, label: str, keeper: BaseKeeper | None = None) -> Engine:
         config = self._config
         return open_engine(
             EngineSpec(
@@ -96,6 +100,7 @@ class RAFTTrainer:
                 trust_remote_code=config.model.trust_remote_code,
                 label=label,
                 for_training=True,
+                keeper=keeper,
             )
         )
 
@@ -172,7 +177,7 @@ def _forked(config: RaftConfig, fork: Path) -> RaftConfig:
     return config.model_copy(update={"output_dir": str(fork), "sft_checkpoint": start})
 
 
-def _learner() -> Learner:
+def _learner(keeper: BaseKeeper) -> Learner:
     from halo_forge.sft.learner import TrlLearner
 
-    return TrlLearner()
+    return TrlLearner(keeper)

@@ -1,8 +1,9 @@
 """Answers and their verdicts, as far as they are owed: plan - done, and nothing else.
 
-Generation and verification overlap: samples stream from the engine through one bounded queue to
-the verifier's workers, and each is written down on its way. Every caller (training, held-out
-evaluation, benchmarks) comes through here, first attempt and tenth retry alike.
+Generation and verification overlap: samples stream from the engine through one bounded queue
+(`halo_forge.rlvr.verifiers.batch.judge_all`) to the verifier's workers, and each is written down on
+its way. Every caller (training, held-out evaluation, benchmarks) comes through here, first attempt
+and tenth retry alike.
 """
 
 from __future__ import annotations
@@ -63,7 +64,11 @@ class Rollout:
     Attributes:
         verdicts: One for each planned answer, in the order of prompts and indices.
         generation_seconds: Until the last answer of each wave was generated, in this attempt.
-        verification_seconds: By which judging outlasted generating, in this attempt.
+        verification_seconds: By which judging outlasted generating, in this attempt: from the last
+            answer of each wave to its last verdict.
+        blocked_seconds: Of `generation_seconds` those in which the engine was not asked to go on,
+            because an answer was being handed over: verdicts were written down, or the queue was
+            full.
         tokens: Tokens generated in this attempt.
         ends: For each prompt why it has no more answers.
     """
@@ -71,8 +76,20 @@ class Rollout:
     verdicts: tuple[Verdict, ...]
     generation_seconds: float
     verification_seconds: float
+    blocked_seconds: float
     tokens: int
     ends: tuple[End | None, ...]
+
+    @property
+    def added_seconds(self) -> float:
+        """By how much judging lengthened the pass.
+
+        It is the time in which nothing was generated since answers were not yet judged: before the
+        last answer `blocked_seconds`, after it `verification_seconds`. What is left out is the
+        cores' time that programs take from a decoder on the same processor; they step back for it
+        (`verifier.niceness`). A server that goes on by itself loses less than this says.
+        """
+        return self.blocked_seconds + self.verification_seconds
 
 
 def owed(
@@ -180,6 +197,7 @@ class _Passage:
         self._generated_at = 0.0
         self._generation_seconds = 0.0
         self._verification_seconds = 0.0
+        self._blocked_seconds = 0.0
         self._tokens = 0
 
     def wave(self) -> list[Request] | None:
@@ -232,6 +250,7 @@ class _Passage:
             verdicts=verdicts,
             generation_seconds=self._generation_seconds,
             verification_seconds=self._verification_seconds,
+            blocked_seconds=self._blocked_seconds,
             tokens=self._tokens,
             ends=tuple(self._quotas[prompt.id].end for prompt in self._plan.prompts),
         )
@@ -255,15 +274,19 @@ class _Passage:
                 yield sample_from_record(record, self._prompts)
         if not requests:
             return
+        blocked = 0.0
         try:
             with closing(engine.generate(requests, self._plan.seed)) as stream:
                 for sample in stream:
+                    self._blocked_seconds += blocked
                     if self._plan.samples_path is not None:
                         self._samples.append(sample_record(sample))
                     self._tokens += sample.length
                     generating.advance()
                     self._generated_at = time.monotonic()
                     yield sample
+                    # of the last one it is not added: nobody waited for it to go on
+                    blocked = time.monotonic() - self._generated_at
         except ModelFault as fault:
             # Raised here it would stop those who judge, and they would drop what they have in hand.
             self._broken = fault

@@ -77,6 +77,7 @@ _METRIC_NAMES = {
     "grad_norm": "grad_norm",
     "samples_saved": "samples_saved",
     "tokens_saved": "tokens_saved",
+    "verification_added_seconds": "verification_added_seconds",
 }
 
 

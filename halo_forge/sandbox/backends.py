@@ -46,9 +46,7 @@ class Finding(NamedTuple):
     guarantees: tuple[Guarantee, ...]
 
 
-def open_backend(
-    backend: str, *, workers: int | None = None, background: bool = True
-) -> BrokerSandbox:
+def open_backend(backend: str, *, workers: int | None = None, niceness: int = 0) -> BrokerSandbox:
     """Open one backend by name and try its guarantees.
 
     Raises:
@@ -57,7 +55,7 @@ def open_backend(
     if backend != UNSAFE and sys.platform != "linux":
         raise SandboxFault(f"the backend {backend!r} needs Linux, and this is {sys.platform}")
     count = workers if workers is not None else workers_for_all_cores()
-    sandbox = BrokerSandbox(backend, workers=max(1, count), background=background)
+    sandbox = BrokerSandbox(backend, workers=max(1, count), niceness=niceness)
     try:
         sandbox.prove(prove(sandbox))
     except BaseException:
@@ -71,7 +69,7 @@ def open_sandbox(
     workers: int | None = None,
     unsafe: bool = False,
     require: Iterable[str] = (),
-    background: bool = True,
+    niceness: int = 0,
 ) -> Sandbox:
     """Open the best sandbox that works here.
 
@@ -79,7 +77,7 @@ def open_sandbox(
         workers: How many jobs may run at one time; cores and one more when ``None``.
         unsafe: Accept running without any confinement if nothing better works.
         require: Names of guarantees that must be enforced.
-        background: Run programs at a low priority.
+        niceness: How far programs step back for others, 0 to 19; see nice(2).
 
     Raises:
         SandboxFault: If no backend works, or none enforces what is required; the message names
@@ -93,7 +91,7 @@ def open_sandbox(
     failures: list[str] = []
     for backend in (*CONFINED, UNSAFE) if unsafe else CONFINED:
         try:
-            sandbox = open_backend(backend, workers=workers, background=background)
+            sandbox = open_backend(backend, workers=workers, niceness=niceness)
         except SandboxFault as fault:
             failures.append(f"  {backend}: {fault}")
             continue

@@ -44,14 +44,14 @@ def main(arguments: Sequence[str]) -> None:
     """Serve orders on the control channel until the client is gone.
 
     Args:
-        arguments: Process id of the client, ``1`` for background priority, and the
+        arguments: Process id of the client, how far programs step back (nice levels), and the
             directory to remove at the end.
     """
     os.umask(0o022)
     control = _take_control()
     lifeline, hold = os.pipe()
     client = _watch_process(int(arguments[0]))
-    _step_back(background=arguments[1] == "1")
+    _step_back(arguments[1])
     gc.freeze()
     workers: set[int] = set()
     poller = select.poll()
@@ -88,11 +88,12 @@ def _watch_process(process: int) -> int:
         return -1
 
 
-def _step_back(*, background: bool) -> None:
-    """Offer this process tree first when memory or cores run short; see sched(7)."""
-    wishes = {"oom_score_adj": "500"}
-    if background:
-        wishes["autogroup"] = "10"
+def _step_back(niceness: str) -> None:
+    """Offer this process tree first when memory or cores run short; see sched(7).
+
+    Where sessions are scheduled as groups, the nice level of a process counts within its own only.
+    """
+    wishes = {"oom_score_adj": "500", "autogroup": niceness}
     for name, value in wishes.items():
         with contextlib.suppress(OSError):
             Path("/proc/self", name).write_text(value, encoding="ascii")

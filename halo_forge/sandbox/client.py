@@ -35,7 +35,6 @@ _START_SECONDS = 30.0
 _MARGIN_SECONDS = 30.0
 _DYING_SECONDS = 0.5
 _ATTEMPTS = 2
-_NICENESS = 10
 _ENVIRONMENT = {"PYTHONHASHSEED": ENVIRONMENT["PYTHONHASHSEED"]}
 """Of the broker, whose forks may run programs: the order of a printed set is a verdict."""
 _SHELF_MOST = 1 << 30
@@ -49,7 +48,7 @@ class _WorkerLost(Exception):
 class _Broker:
     """The broker process and the channel to it."""
 
-    def __init__(self, scratch: str, *, background: bool) -> None:
+    def __init__(self, scratch: str, *, niceness: int) -> None:
         self.scratch = scratch
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
         self._control, theirs = socket.socketpair()
@@ -58,7 +57,7 @@ class _Broker:
                 [
                     sys.executable,
                     *("-P", "-s", "-S", str(_BOOT), "broker"),
-                    *(str(os.getpid()), str(int(background)), scratch),
+                    *(str(os.getpid()), str(niceness), scratch),
                 ],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
@@ -181,22 +180,22 @@ class BrokerSandbox(Sandbox):
     Args:
         backend: ``namespaces``, ``bwrap``, ``landlock`` or ``unsafe``.
         workers: How many jobs may run at one time.
-        background: Run programs at a low priority, for the trainer's sake.
+        niceness: Added to the priority of programs, 0 to 19: how far they step back for others.
 
     Raises:
         SandboxFault: If the backend does not work on this machine.
     """
 
-    def __init__(self, backend: str, *, workers: int, background: bool) -> None:
+    def __init__(self, backend: str, *, workers: int, niceness: int) -> None:
         self.backend = backend
-        self._background = background
+        self._niceness = niceness
         self._owner = os.getpid()
         self._lock = threading.Lock()
         self._closed = False
         self._scratch = tempfile.mkdtemp(prefix="halo-forge-")
         self._shelf_room = _shelf_room(self._scratch)
         self._secret = secrets.token_bytes(16)
-        self._broker = _Broker(self._scratch, background=background)
+        self._broker = _Broker(self._scratch, niceness=niceness)
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
         first, *others = [_Worker(index) for index in range(workers)]
         try:
@@ -266,7 +265,7 @@ class BrokerSandbox(Sandbox):
     def _start(self, worker: _Worker) -> None:
         settings = CellSettings(
             index=worker.index,
-            niceness=_NICENESS if self._background else 0,
+            niceness=self._niceness,
             paths=list(visible_paths()),
             python=python_executable(),
             scratch=self._scratch,
@@ -286,7 +285,7 @@ class BrokerSandbox(Sandbox):
             if self._broker.process.poll() is not None:
                 self._broker.close()
                 Path(self._scratch).mkdir(mode=0o700, exist_ok=True)
-                self._broker = _Broker(self._scratch, background=self._background)
+                self._broker = _Broker(self._scratch, niceness=self._niceness)
             return self._broker.open_worker(self.backend, settings)
 
     @override

@@ -29,6 +29,7 @@ from halo_forge.core.errors import StoreFault
 from halo_forge.core.types import TrainingExample
 from halo_forge.models import load
 from halo_forge.models.checkpoint import CARD, save_checkpoint
+from halo_forge.models.kept import BaseKeeper
 from halo_forge.models.load import Model
 from halo_forge.models.lora import add_lora, check_targets
 from halo_forge.models.refs import base_ref
@@ -51,7 +52,13 @@ class TrlLearner:
 
     A policy that is an adapter is trained on as it is; without LoRA it is folded into the weights
     first. Started by `accelerate launch`, each process trains on its part of every batch.
+
+    Args:
+        keeper: Lends the base model below adapters.
     """
+
+    def __init__(self, keeper: BaseKeeper | None = None) -> None:
+        self._keeper = keeper
 
     def check(self, policy: str, lora: LoraSettings, *, trust_remote_code: bool) -> None:
         """Find a wrong layer name early; see `halo_forge.sft.base.Learner`."""
@@ -65,7 +72,7 @@ class TrlLearner:
         started = time.monotonic()
         device = _own_device(request)
         tokenizer = load.load_tokenizer(request.policy, trust_remote_code=request.trust_remote_code)
-        model = load_trainable(request, device)
+        model = load_trainable(request, device, self._keeper)
         with (
             tempfile.TemporaryDirectory() as scratch,
             _own_randomness(device),
@@ -103,7 +110,9 @@ def _own_device(request: FitRequest) -> torch.device:
     return device
 
 
-def load_trainable(request: FitRequest, device: torch.device) -> Model:
+def load_trainable(
+    request: FitRequest, device: torch.device, keeper: BaseKeeper | None = None
+) -> Model:
     """Load the policy with the right weights trainable.
 
     Frozen weights below an adapter may be bfloat16, or of 4 bits; weights that are trained stay
@@ -124,6 +133,7 @@ def load_trainable(request: FitRequest, device: torch.device) -> Model:
         trainable=True,
         merge=not adapters,
         quantized=request.qlora,
+        keeper=keeper,
     )
     if adapters and not isinstance(model, PeftModel):
         model = add_lora(model, request.lora, seed=request.seed)

@@ -116,7 +116,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 @pytest.fixture(scope="session", params=CONFINED)
 def arena(request: pytest.FixtureRequest, host: Host) -> Iterator[Arena]:
     try:
-        sandbox = open_backend(request.param, workers=1, background=False)
+        sandbox = open_backend(request.param, workers=1)
     except SandboxFault as fault:
         lacking(str(fault))
     with sandbox:

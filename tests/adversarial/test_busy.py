@@ -21,7 +21,7 @@ def test_four_fifths_of_the_limit_are_enough(backend: str) -> None:
     """With two workers for each core, a program at 80 % of its CPU limit is ok every time."""
     workers = 2 * len(os.sched_getaffinity(0))
     try:
-        sandbox = open_backend(backend, workers=workers, background=False)
+        sandbox = open_backend(backend, workers=workers)
     except SandboxFault as fault:
         lacking(str(fault))
     with sandbox, ThreadPoolExecutor(workers) as pool:

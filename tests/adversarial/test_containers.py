@@ -42,7 +42,7 @@ def _in_container(kind: str, user: int, host: Host, root: Path, place: Path) -> 
     entrance.chmod(0o755)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.executable", str(entrance))
-        with open_sandbox(workers=1, background=False) as sandbox:
+        with open_sandbox(workers=1) as sandbox:
             assert isinstance(sandbox, BrokerSandbox)
             arena = Arena(sandbox, host)
             arena.settle()

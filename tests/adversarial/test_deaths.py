@@ -25,7 +25,7 @@ _OPENER = """
 import sys, threading, time
 from halo_forge.sandbox import Job, Limits, Step
 from halo_forge.sandbox.backends import open_backend
-sandbox = open_backend(sys.argv[1], workers=2, background=False)
+sandbox = open_backend(sys.argv[1], workers=2)
 job = Job(runs=(Step(("/bin/sleep", "600"), limits=Limits(wall=600)),))
 for _ in range(2):
     threading.Thread(target=sandbox.run, args=(job,), daemon=True).start()
@@ -89,7 +89,7 @@ def test_killed_trainer_leaves_no_process(backend: str, tmp_path: Path) -> None:
 def fragile(request: pytest.FixtureRequest) -> Iterator[BrokerSandbox]:
     """A sandbox that a test may break."""
     try:
-        sandbox = open_backend(request.param, workers=1, background=False)
+        sandbox = open_backend(request.param, workers=1)
     except SandboxFault as fault:
         lacking(str(fault))
     with sandbox:
@@ -188,7 +188,7 @@ _AS_USER = """
 from halo_forge.sandbox.backends import open_backend
 from halo_forge.sandbox.conformance import run_checks
 import sys
-with open_backend(sys.argv[1], workers=1, background=False) as sandbox:
+with open_backend(sys.argv[1], workers=1) as sandbox:
     for check, problem in run_checks(sandbox):
         print("FAILED" if problem else "ok", check.name, problem)
 """

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["FaultRecord", "judge_all", "verify_each"]
 
 _QUEUE_PER_WORKER = 4
+"""Samples in hand for each worker, the one being judged included."""
 _ATTEMPTS = 2
 
 _Tag = TypeVar("_Tag")
@@ -39,9 +40,10 @@ class FaultRecord:
 def judge_all(verifier: Verifier, samples: Iterable[Sample]) -> Iterator[Verdict]:
     """Judge samples as they arrive and yield a verdict for each, in the order of completion.
 
-    ``samples`` is read on the caller's thread while earlier samples are judged on others; reading
-    pauses when the queue is full. Samples with the same `Verifier.identity` are judged once. A
-    fault is tried a second time before it becomes a verdict.
+    ``samples`` is read on the caller's thread while earlier samples are judged on others. Reading
+    pauses while four samples for each of the verifier's workers are in hand, read and not yet
+    judged, so whoever makes them cannot run away from those who judge them. Samples with the same
+    `Verifier.identity` are judged once. A fault is tried a second time before it becomes a verdict.
     """
     work = (_Work(verifier.identity(s), s, partial(verifier.judge, s)) for s in samples)
     for sample, judgement in _Crew[Sample](verifier.max_workers).stream(work):
@@ -96,6 +98,7 @@ class _Crew(Generic[_Tag]):
         self._workers = workers
         self._known: dict[Hashable, VerifyResult] = {}
         self._running: dict[Hashable, list[_Tag]] = {}
+        self._in_hand = 0
         self._pending: dict[Future[VerifyResult | FaultRecord], Hashable] = {}
 
     def stream(
@@ -110,7 +113,7 @@ class _Crew(Generic[_Tag]):
                         yield item.tag, self._known[item.identity]
                         continue
                     self._enlist(pool, item)
-                    yield from self._collect(block=len(self._pending) >= bound)
+                    yield from self._collect(block=self._in_hand >= bound)
                 while self._pending:
                     yield from self._collect(block=True)
             finally:
@@ -118,6 +121,7 @@ class _Crew(Generic[_Tag]):
                     future.cancel()
 
     def _enlist(self, pool: ThreadPoolExecutor, item: _Work[_Tag]) -> None:
+        self._in_hand += 1
         if item.identity in self._running:
             self._running[item.identity].append(item.tag)
             return
@@ -131,5 +135,7 @@ class _Crew(Generic[_Tag]):
             judgement = future.result()
             if not isinstance(judgement, FaultRecord):
                 self._known[identity] = judgement
-            for tag in self._running.pop(identity):
+            tags = self._running.pop(identity)
+            self._in_hand -= len(tags)
+            for tag in tags:
                 yield tag, judgement

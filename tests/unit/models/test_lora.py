@@ -67,4 +67,9 @@ def test_merged_copy(tiny_model_dir):
     torch.testing.assert_close(logits(copy), expected, atol=1e-5, rtol=1e-4)
     assert torch.equal(logits(model), expected)
     assert not any("lora" in name for name, _ in copy.named_modules())
-    assert lora.merged_copy(model, torch.bfloat16).dtype == torch.bfloat16
+    narrow = lora.merged_copy(model, torch.bfloat16)
+    assert {weight.dtype for weight in narrow.parameters()} == {torch.bfloat16}
+    # as when a model is loaded in bfloat16: rotary frequencies must not be rounded
+    loaded = load.load_model(tiny_model_dir, dtype=torch.bfloat16)
+    assert [b.dtype for b in narrow.buffers()] == [b.dtype for b in loaded.buffers()]
+    assert all(map(torch.equal, narrow.buffers(), loaded.buffers()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ CONTRACT = {
     "tokens_generated",
     "generation_seconds",
     "verification_seconds",
+    "verification_added_seconds",
     "training_seconds",
     "entropy",
     "heldout",
@@ -67,6 +69,7 @@ OF_THE_CLOCK = {
     "elapsed_minutes",
     "generation_seconds",
     "verification_seconds",
+    "verification_added_seconds",
     "training_seconds",
     "step_time",
     "tokens_per_s",
@@ -244,8 +247,14 @@ def test_metrics_have_each_step_once(stage: Stage) -> None:
 
 
 def test_held_out_is_told(stage: Stage) -> None:
-    """Messages say where the run is and what was measured."""
+    """Messages say where the run is, what was measured, and what the cycle took."""
     stage.go(cycles=1)
+    took = stage.diary.messages.pop(3)
+    assert re.fullmatch(
+        r"Cycle 1 took \d+\.\d s: \d+\.\d s generating, 1\.5 s training; "
+        r"judging lengthened it by \d+\.\d s",
+        took,
+    )
     assert stage.diary.messages == [
         "held-out baseline: compile_rate 0.500, pass_rate 0.500, hidden_pass_rate 0.500",
         "Cycle 1 of 1",

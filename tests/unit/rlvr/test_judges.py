@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from halo_forge.config.sections import VerifierSettings
 from halo_forge.core.errors import UserError
+from halo_forge.core.types import Reference, TestCase
 from halo_forge.rlvr.judges import make_verifier
 from halo_forge.rlvr.verifiers import ChainedVerifier, SubprocessVerifier
-from tests.fakes import FakeVerifier, plug_in
+from tests.fakes import FakeVerifier, make_prompt, make_sample, plug_in
 
 
 @pytest.fixture(autouse=True)
@@ -150,6 +153,30 @@ def test_required_guarantees_reach_the_sandbox() -> None:
         verifier.start()
     with make_verifier(VerifierSettings(type="gcc", require_sandbox=("files", "network"))) as one:
         one.start()
+
+
+_NICE = "import os\nprint(os.getpriority(os.PRIO_PROCESS, 0))"
+
+
+@pytest.mark.parametrize(
+    ("fields", "level"), [({}, 10), ({"niceness": 12}, 12), ({"niceness": 0}, 0)]
+)
+def test_programs_step_back(fields: dict[str, int], level: int) -> None:
+    """Programs run at the nice level of the settings, the trainer itself as before."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    prompt = make_prompt(
+        language="python", reference=Reference(tests=(TestCase("", f"{before + level}\n"),))
+    )
+    with make_verifier(VerifierSettings(type="execution", **fields)) as verifier:
+        result = verifier.judge(make_sample(prompt, completion=f"```python\n{_NICE}\n```"))
+    assert result.success, result
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
+def test_niceness_needs_a_sandbox() -> None:
+    """A verifier that starts nothing is not asked to step back in vain."""
+    with pytest.raises(UserError, match="niceness: means nothing to verifier 'fake'"):
+        make_verifier(_settings(niceness=5))
 
 
 def test_a_file_for_verdicts_reaches_every_stage(tmp_path, monkeypatch) -> None:

@@ -109,7 +109,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
     checkpoint = ModuleType("halo_forge.models.checkpoint")
     checkpoint.model_digest = _model_digest  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, checkpoint.__name__, checkpoint)
-    monkeypatch.setattr(raft_trainer, "_learner", lambda: made.learner)
+    monkeypatch.setattr(raft_trainer, "_learner", lambda keeper: made.learner)
     plug_in(monkeypatch, "verifiers", "fake", FakeVerifier)
     plug_in(monkeypatch, "verifiers", "no_compiler", _NoCompiler)
     plug_in(monkeypatch, "engines", "offline", Offline)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from halo_forge.core.errors import ModelFault, StoreFault, VerifierFault
-from halo_forge.core.types import Prompt, Sample
+from halo_forge.core.types import Prompt, Sample, Verdict
 from halo_forge.engines.base import Request
+from halo_forge.rlvr import rollout as passes
 from halo_forge.rlvr.rollout import Plan, collect, owed
+from halo_forge.rlvr.verifiers.base import Verifier
 from halo_forge.store.records import Journal, read_records
 from tests.fakes import Diary, FakeEngine, FakeVerifier, Hook, make_prompt, tree
 
@@ -316,3 +320,49 @@ def test_engine_that_cannot_be_opened(tmp_path: Path) -> None:
         collect(plan, lambda: FakeEngine(hook), FakeVerifier(), Diary())
     with pytest.raises(StoreFault, match="out of memory"):
         collect(plan, _NeverOpens, FakeVerifier(), Diary())
+
+
+class _Clock:
+    """Seconds that pass only where a test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(passes.time, "monotonic", lambda: self.now)
+
+    def spend(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_what_judging_adds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time before the last answer in which the engine was kept waiting, and all time after it."""
+    clock = _Clock(monkeypatch)
+
+    def judge(verifier: Verifier, samples: Iterable[Sample]) -> Iterator[Verdict]:
+        for sample in samples:
+            clock.spend(0.25)
+            yield Verdict(sample, result=verifier.judge(sample))
+            clock.spend(1.0)
+        clock.spend(4.0)
+
+    monkeypatch.setattr(passes, "judge_all", judge)
+    engine = FakeEngine(lambda name: clock.spend(10.0))
+    found = collect(_plan(tmp_path), lambda: engine, FakeVerifier(), Diary())
+    assert found.blocked_seconds == 5 * 1.25
+    assert found.generation_seconds == 6 * 10 + found.blocked_seconds
+    assert found.verification_seconds == 1.25 + 4
+    assert found.added_seconds == 5 * 1.25 + 1.25 + 4
+
+
+def test_full_queue_is_told(tmp_path: Path) -> None:
+    """While the queue is full nothing is generated, and that time is added to what judging cost."""
+    generated: list[str] = []
+
+    def hold(sample: Sample) -> None:
+        time.sleep(0.02)
+
+    verifier = FakeVerifier(1, before=hold)
+    plan = _plan(tmp_path, samples=10)
+    found = collect(plan, lambda: FakeEngine(generated.append), verifier, Diary())
+    # thirty answers, one worker: all but the four in hand at the end were waited for
+    assert found.blocked_seconds >= 20 * 0.02
+    assert found.generation_seconds >= found.blocked_seconds

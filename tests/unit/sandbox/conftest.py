@@ -18,7 +18,7 @@ BACKENDS = (*CONFINED, UNSAFE)
 @cache
 def _open(backend: str) -> BrokerSandbox | str:
     try:
-        return open_backend(backend, workers=2, background=False)
+        return open_backend(backend, workers=2)
     except SandboxFault as fault:
         return str(fault)
 

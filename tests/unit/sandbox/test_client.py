@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
+from halo_forge.config.sections import VerifierSettings
+from halo_forge.core.errors import SandboxFault
 from halo_forge.sandbox import Job, Limits, Status, Step, client
+from halo_forge.sandbox.backends import open_backend
 from halo_forge.sandbox.client import BrokerSandbox
 from halo_forge.sandbox.conformance import run_python
+from halo_forge.utils.kernel_facts import available_cores
+from tests.needs import lacking
 
 
 def test_threads_share_the_workers(sandbox: BrokerSandbox) -> None:
@@ -57,12 +64,36 @@ def test_starved_program_is_not_timed_out(sandbox: BrokerSandbox) -> None:
     if sandbox.backend == "unsafe":
         pytest.skip("one process is enough to see it where it matters")
     spin = "import sys, time\nwhile time.process_time() < 0.8: pass\nprint('done')"
-    burn = [sys.executable, "-c", "while True: pass"]
-    burners = [subprocess.Popen(burn) for _ in range(8)]
-    try:
+    with _burning(8):
         outcome = run_python(sandbox, spin, limits=Limits(cpu=2.0, wall=1.5))
+    assert (outcome.status, outcome.stdout) == ("ok", b"done\n")
+
+
+def test_program_that_steps_back_is_not_timed_out() -> None:
+    """At the most that settings allow, beside a decoder on every core, it still gets its time."""
+    spin = "import time\nwhile time.process_time() < 0.15: pass\nprint('done')"
+    try:
+        stepped_back = open_backend("namespaces", workers=1, niceness=_most_niceness())
+    except SandboxFault as fault:
+        lacking(str(fault))
+    with stepped_back, _burning(available_cores()):
+        outcome = run_python(stepped_back, spin, limits=Limits(cpu=1.0))
+    assert (outcome.status, outcome.stdout) == ("ok", b"done\n")
+
+
+def _most_niceness() -> int:
+    bounds = VerifierSettings.model_fields["niceness"].metadata
+    return next(int(one.le) for one in bounds if hasattr(one, "le"))
+
+
+@contextmanager
+def _burning(processes: int) -> Iterator[None]:
+    """Keep cores busy."""
+    burn = [sys.executable, "-c", "while True: pass"]
+    burners = [subprocess.Popen(burn) for _ in range(processes)]
+    try:
+        yield
     finally:
         for burner in burners:
             burner.kill()
             burner.wait()
-    assert (outcome.status, outcome.stdout) == ("ok", b"done\n")

@@ -203,7 +203,7 @@ def test_builds_use_it_and_programs_cannot_change_it(sandbox: BrokerSandbox) -> 
 _ELSEWHERE = """
 from halo_forge.sandbox.backends import open_backend
 from tests.unit.sandbox.shelf_work import use_from_two_workers
-with open_backend("namespaces", workers=2, background=False) as sandbox:
+with open_backend("namespaces", workers=2) as sandbox:
     found = use_from_two_workers(sandbox) - {b""}
     print(len(found), sandbox._scratch)
 """

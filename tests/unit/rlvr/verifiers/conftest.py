@@ -17,7 +17,7 @@ ADDITION = (TestCase("1 2\n", "3"), TestCase("20 22\n", "42"), TestCase("-5 5\n"
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[Sandbox]:
     """The best sandbox this machine has, opened once."""
-    with open_sandbox(workers=2, background=False) as opened:
+    with open_sandbox(workers=2) as opened:
         yield opened
 
 

@@ -99,6 +99,30 @@ def test_verdicts_stream(make_sample) -> None:
     assert len(list(stream)) == 49
 
 
+@pytest.mark.parametrize("equal", [False, True])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_no_more_than_four_for_each_worker_are_in_hand(make_sample, equal, workers) -> None:
+    """Samples read and not yet judged have a bound, also where all wait for one verdict."""
+    go_on = threading.Event()
+    read = 0
+
+    class Slow(Echo):
+        def verify(self, code: str) -> VerifyResult:
+            go_on.wait(60)
+            return super().verify(code)
+
+    def samples():
+        nonlocal read
+        for index in range(40):
+            read += 1
+            if read == 4 * workers:
+                threading.Timer(0.2, go_on.set).start()
+            assert go_on.is_set() or read <= 4 * workers
+            yield make_sample("0.5" if equal else f"0.{index:02}", index=index)
+
+    assert len(list(judge_all(Slow(workers), samples()))) == read == 40
+
+
 def test_stream_can_be_left(make_sample) -> None:
     """Closing the stream early cancels what has not begun."""
     verifier = Echo(1)

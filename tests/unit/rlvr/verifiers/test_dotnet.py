@@ -67,7 +67,7 @@ def with_sdk(monkeypatch) -> Iterator[Sandbox]:
         pytest.skip("HALO_FORGE_TEST_DOTNET names no folder with an SDK of .NET")
     monkeypatch.setenv("PATH", folder + os.pathsep + os.environ["PATH"])
     paths.visible_paths.cache_clear()
-    with open_sandbox(workers=1, background=False) as opened:
+    with open_sandbox(workers=1) as opened:
         yield opened
     paths.visible_paths.cache_clear()
 
