@@ -28,10 +28,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import plain
 import torch
 from measure import Measured, Spread, interleave
 from results import write_result
-from torch import nn
 
 from halo_forge.config.load import load_config
 from halo_forge.config.raft import RaftConfig
@@ -39,12 +39,10 @@ from halo_forge.core.types import TrainingExample
 from halo_forge.data.builtin import load_builtin
 from halo_forge.models import load
 from halo_forge.models.chat import render
-from halo_forge.models.lora import add_lora
 from halo_forge.models.memory import Peak
 from halo_forge.models.roofline import training_work
 from halo_forge.models.shape import shape_of
 from halo_forge.models.speed import measure_rates
-from halo_forge.models.structure import plain
 from halo_forge.sft.base import FitRequest
 from halo_forge.sft.learner import TrlLearner
 from halo_forge.tracking.base import NullObserver
@@ -177,53 +175,11 @@ def _ours(examples: Sequence[TrainingExample], request: FitRequest) -> Phase:
 def _plain(
     examples: Sequence[TrainingExample], request: FitRequest, width: int, size: int
 ) -> Phase:
-    """Train as tutorials do: pad to a fixed width, let the model compute logits and loss."""
-    device = load.pick_device(request.hardware.device)
-    narrow = load.pick_dtype(request.hardware.bf16, device)
     with tempfile.TemporaryDirectory() as folder, _peak(request) as peak:
-        base = load.load_model(request.policy, dtype=narrow, device=device, trainable=True)
-        model = add_lora(plain(base), request.lora, seed=request.seed)
-        trained = [p for p in model.parameters() if p.requires_grad]
-        rate = request.learning_rate
-        optimizer = torch.optim.AdamW(trained, lr=rate, weight_decay=0.0)
-        training, losses = request.training, []
-        a_step = training.batch_size * training.gradient_accumulation_steps
-        started = time.perf_counter()
-        for begin in range(0, len(examples), a_step):
-            step = examples[begin : begin + a_step]
-            count = sum(len(e.input_ids) - e.completion_start for e in step)
-            loss = 0.0
-            for at in range(0, len(step), size):
-                batch = _padded(step[at : at + size], width, device)
-                with torch.autocast(device.type, narrow, enabled=narrow is not torch.float32):
-                    part = model(**batch, num_items_in_batch=count, use_cache=False).loss
-                part.backward()
-                loss += part.item()
-            nn.utils.clip_grad_norm_(trained, training.max_grad_norm)
-            optimizer.step()
-            optimizer.zero_grad()
-            losses.append(loss)
-        stepping = time.perf_counter() - started
-        model.save_pretrained(folder)
+        done = plain.train(examples, replace(request, output=Path(folder)), width, size)
     tokens = sum(len(e.input_ids) - e.completion_start for e in examples)
-    print(f"  plain: {stepping:.1f} s of steps")
-    return Phase(sum(losses) / len(losses), tokens, stepping, peak.bytes or 0)
-
-
-def _padded(
-    examples: Sequence[TrainingExample], width: int, device: torch.device
-) -> dict[str, torch.Tensor]:
-    shape = (len(examples), width)
-    batch = {
-        name: torch.full(shape, value)
-        for name, value in (("input_ids", 0), ("attention_mask", 0), ("labels", -100))
-    }
-    for row, example in enumerate(examples):
-        length = len(example.input_ids)
-        batch["input_ids"][row, :length] = torch.tensor(example.input_ids)
-        batch["attention_mask"][row, :length] = 1
-        batch["labels"][row, :length] = torch.tensor(example.labels)
-    return {name: tensor.to(device) for name, tensor in batch.items()}
+    print(f"  plain: {done.stepping:.1f} s of steps")
+    return Phase(done.loss, tokens, done.stepping, peak.bytes or 0)
 
 
 def _peak(request: FitRequest) -> Peak:
