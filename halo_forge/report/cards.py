@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from halo_forge.report.highlight import highlighted
-from halo_forge.report.samples import Answer, error_class, outcome, program
+from halo_forge.report.samples import Answer, diagnostics, error_class, outcome, program
 from halo_forge.utils.text import printable
 
 __all__ = ["card"]
@@ -71,7 +71,8 @@ def _parts(answer: Answer, width: int, *, raw: bool) -> list[RenderableType]:
         parts += [Text("code", "dim"), code, Text("answer", "dim"), _plain(answer.completion)]
     else:
         parts.append(code)
-    return [*parts, *_diagnostics(answer)]
+    said = [_plain(text) for text in diagnostics(answer.result)]
+    return [*parts, Text(""), *said] if said else parts
 
 
 def _head(answer: Answer) -> Text:
@@ -105,14 +106,6 @@ def _code(answer: Answer) -> RenderableType:
         pieces = [(text.expandtabs(4), _STYLES.get(kind, "")) for kind, text in line]
         table.add_row(str(number), Text.assemble(*pieces))
     return table
-
-
-def _diagnostics(answer: Answer) -> list[RenderableType]:
-    result = answer.result
-    said = [text for text in (result.details, result.error) if text]
-    if result.error and result.details and result.error in result.details:
-        said.pop()
-    return [_plain(text.rstrip()) for text in said]
 
 
 def _plain(text: str, style: str = "") -> Text:

@@ -23,7 +23,8 @@ _WIDTH, _HEIGHT = 420, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 10, 26
 _TICKS = 5
 _BAR = 0.6
-_TINY = 1e-12
+_TINY = 1e-300
+_SLACK = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +52,15 @@ class Chart:
     Attributes:
         title: Its heading.
         series: Curves, or the parts of stacked bars from below.
-        form: How values are written: a format specification such as ``.0%`` or ``.3g``.
-        top: The axis reaches at least from 0 to here; as far as the values do when absent.
+        percent: The values are rates from 0 to 1, written in percent.
+        top: The axis reaches from 0 at least to here.
         stacked: Bars that stand on one another, instead of curves.
     """
 
     title: str
     series: tuple[Series, ...]
-    form: str
-    top: float | None = None
+    percent: bool = False
+    top: float = 0.0
     stacked: bool = False
 
 
@@ -156,9 +157,9 @@ def drawn(chart: Chart) -> Drawing | None:
         title=chart.title,
         names=tuple(one.name for one in series),
         x_ticks=_x_ticks(frame, sorted(set(numbers))),
-        y_ticks=tuple(Tick(frame.y(v), format(v, chart.form)) for v in levels),
-        curves=() if chart.stacked else tuple(_curve(one, frame, chart.form) for one in series),
-        bars=_bars(series, frame, chart.form) if chart.stacked else (),
+        y_ticks=tuple(Tick(frame.y(v), _level(v, chart)) for v in levels),
+        curves=() if chart.stacked else tuple(_curve(one, frame, chart) for one in series),
+        bars=_bars(series, frame, chart) if chart.stacked else (),
     )
 
 
@@ -175,26 +176,24 @@ def nice_ticks(low: float, high: float) -> list[float]:
     rough = (high - low) / _TICKS
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
-    first, last = math.floor(low / step + _TINY), math.ceil(high / step - _TINY)
-    return [round(number * step, 12) for number in range(first, last + 1)]
+    first, last = math.floor(low / step + _SLACK), math.ceil(high / step - _SLACK)
+    return [number * step for number in range(first, last + 1)]
 
 
 def _range(chart: Chart, series: Sequence[Series]) -> tuple[float, float]:
+    """Return the ends of the axis of values; 0 is always between them, so no change looks big."""
+    ends = [0.0, chart.top]
     if chart.stacked:
         sums: dict[int, float] = {}
         for one in series:
             for point in one.points:
                 sums[point.x] = sums.get(point.x, 0) + point.y
-        return 0.0, max(*sums.values(), _TINY)
-    points = [point for one in series for point in one.points]
-    ends = [end for p in points for end in (p.y, p.low, p.high) if end is not None]
+        ends += sums.values()
+    else:
+        points = [point for one in series for point in one.points]
+        ends += [end for p in points for end in (p.y, p.low, p.high) if end is not None]
     low, high = min(ends), max(ends)
-    if chart.top is not None:
-        return min(low, 0.0), max(high, chart.top)
-    if high - low < _TINY:
-        margin = abs(high) / 2 or 1.0
-        return low - margin, high + margin
-    return low, high
+    return (low, high) if high - low > _TINY else (0.0, 1.0)
 
 
 def _x_ticks(frame: _Frame, numbers: Sequence[int]) -> tuple[Tick, ...]:
@@ -202,29 +201,35 @@ def _x_ticks(frame: _Frame, numbers: Sequence[int]) -> tuple[Tick, ...]:
     return tuple(Tick(frame.x(n), str(n)) for n in numbers[::stride])
 
 
-def _curve(series: Series, frame: _Frame, form: str) -> Curve:
+def _curve(series: Series, frame: _Frame, chart: Chart) -> Curve:
     dots = tuple(
         Dot(
             x=frame.x(point.x),
             y=frame.y(point.y),
             low=None if point.low is None else frame.y(point.low),
             high=None if point.high is None else frame.y(point.high),
-            text=_said(series.name, point, form),
+            text=_said(series.name, point, chart),
         )
         for point in series.points
     )
     return Curve(series.name, " ".join(f"{dot.x},{dot.y}" for dot in dots), dots)
 
 
-def _said(name: str, point: Point, form: str) -> str:
-    finer = ".1%" if form.endswith("%") else form
-    text = f"{name}, cycle {point.x}: {point.y:{finer}}"
+def _level(value: float, chart: Chart) -> str:
+    return f"{value:.0%}" if chart.percent else f"{value:.6g}"
+
+
+def _said(name: str, point: Point, chart: Chart) -> str:
+    def text(value: float) -> str:
+        return f"{value:.1%}" if chart.percent else f"{value:.4g}"
+
+    said = f"{name}, cycle {point.x}: {text(point.y)}"
     if point.low is not None and point.high is not None:
-        text += f" [{point.low:{finer}}, {point.high:{finer}}]"
-    return text
+        said += f" [{text(point.low)}, {text(point.high)}]"
+    return said
 
 
-def _bars(series: Sequence[Series], frame: _Frame, form: str) -> tuple[Bar, ...]:
+def _bars(series: Sequence[Series], frame: _Frame, chart: Chart) -> tuple[Bar, ...]:
     bars = []
     heights: dict[int, float] = {}
     width = round(frame.step * _BAR, 1)
@@ -235,5 +240,5 @@ def _bars(series: Sequence[Series], frame: _Frame, form: str) -> tuple[Bar, ...]
             top = frame.y(below + point.y)
             x = round(frame.x(point.x) - width / 2, 1)
             height = round(frame.y(below) - top, 1)
-            bars.append(Bar(number, x, top, width, height, _said(one.name, point, form)))
+            bars.append(Bar(number, x, top, width, height, _said(one.name, point, chart)))
     return tuple(bars)

@@ -74,25 +74,19 @@ def charts_of(cycles: Sequence[Cycle], training: Rates) -> list[Chart]:
         series("train", lambda c: c.training_seconds),
     )
     alike = series("prompts whose answers get one reward", lambda c: c.frac_reward_zero_std)
+    entropy = series("entropy", lambda c: c.entropy)
+    rate = series("learning rate", lambda c: c.learning_rate)
     return [
-        Chart("Held-out rates, 95 % intervals over prompts", heldout, ".0%", top=1.0),
-        Chart("Training answers, 95 % intervals over prompts", answers, ".0%", top=1.0),
-        Chart("Mean reward", reward, ".2g", top=1.0),
-        Chart("Answers kept for training", kept, ".4g", top=1.0),
-        Chart("Entropy of sampling, nats a token", (series("entropy", _entropy),), ".3g"),
-        Chart("Prompts without a difference in reward", (alike,), ".0%", top=1.0),
-        Chart("Loss", (series("loss", lambda c: c.loss),), ".3g"),
-        Chart("Learning rate", (series("learning rate", _learning_rate),), ".1e", top=0.0),
-        Chart("Seconds by what they went to", seconds, ".4g", stacked=True),
+        Chart("Held-out rates, 95 % intervals over prompts", heldout, percent=True, top=1.0),
+        Chart("Training answers, 95 % intervals over prompts", answers, percent=True, top=1.0),
+        Chart("Mean reward", reward, top=1.0),
+        Chart("Answers kept for training", kept),
+        Chart("Entropy of sampling, nats a token", (entropy,)),
+        Chart("Prompts without a difference in reward", (alike,), percent=True, top=1.0),
+        Chart("Loss", (series("loss", lambda c: c.loss),)),
+        Chart("Learning rate", (rate,)),
+        Chart("Seconds by what they went to", seconds, stacked=True),
     ]
-
-
-def _entropy(cycle: Cycle) -> float | None:
-    return cycle.entropy
-
-
-def _learning_rate(cycle: Cycle) -> float | None:
-    return cycle.learning_rate
 
 
 def _heldout(cycles: Sequence[Cycle], key: str) -> dict[int, Estimate]:

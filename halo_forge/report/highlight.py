@@ -33,7 +33,7 @@ _KINDS = {
 
 
 def highlighted(code: str, language: str | None) -> list[Line]:
-    """Return the lines of ``code`` in pieces.
+    """Return the lines of ``code`` in pieces; empty lines at its end are left out.
 
     Args:
         code: Any text. Beyond 20,000 characters it stays plain: lexers are made for people's code,
@@ -41,15 +41,17 @@ def highlighted(code: str, language: str | None) -> list[Line]:
         language: Its name as in `halo_forge.utils.text.LANGUAGES`; plain text when absent or
             unknown.
     """
+    shown = printable(code).rstrip("\n")
+    if not shown:
+        return []
     lines: list[list[tuple[str, str]]] = [[]]
-    for kind, text in _pieces(printable(code), language):
+    # With its end: lexers know a comment by the end of its line.
+    for kind, text in _pieces(shown + "\n", language):
         first, *others = text.split("\n")
         if first:
             lines[-1].append((kind, first))
         lines.extend([(kind, other)] if other else [] for other in others)
-    if not lines[-1]:
-        lines.pop()
-    return [tuple(line) for line in lines]
+    return [tuple(line) for line in lines[:-1]]
 
 
 def _pieces(code: str, language: str | None) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from halo_forge.report.samples import (
     Answer,
     all_cycles,
     best,
+    diagnostics,
     error_class,
     outcome,
     program,
@@ -113,7 +114,7 @@ def _facts(run: Run) -> list[tuple[str, str]]:
 def _grids(run: Run) -> list[Grid]:
     change = before_after(run.cycles)
     grids = [change] if change is not None else []
-    grids.append(cycles_grid(run.cycles))
+    grids.append(replace(cycles_grid(run.cycles), title="By cycle"))
     for kind, title in (("training", "Training prompts"), ("heldout", "Held-out prompts")):
         moved = movements(read_answers(run.path, kind))  # type: ignore[arg-type]
         if moved:
@@ -138,7 +139,6 @@ def _sample(answer: Answer) -> _Sample:
     result = answer.result
     language = result.metadata.get("language")
     code = _short(program(answer))
-    said = [text for text in (result.details, result.error) if text]
     return _Sample(
         answer=answer,
         outcome=outcome(result),
@@ -146,7 +146,7 @@ def _sample(answer: Answer) -> _Sample:
         prompt=_short(answer.prompt.text) if answer.prompt is not None else "",
         code=highlighted(code, str(language) if language else None),
         completion=_short(answer.completion),
-        said=[_short(text) for text in said],
+        said=[_short(text) for text in diagnostics(result)],
     )
 
 

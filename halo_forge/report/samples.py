@@ -24,6 +24,7 @@ __all__ = [
     "Wanted",
     "all_cycles",
     "best",
+    "diagnostics",
     "error_class",
     "outcome",
     "program",
@@ -141,10 +142,12 @@ def read_answers(run: Path, kind: Kind, cycles: Iterable[int] | None = None) -> 
         ConfigError: If the run's prompts file is.
     """
     folder = RunDir(run)
+    there = all_cycles(run, kind)
+    if not there:
+        return
     path = folder.prompts_path if kind == "training" else folder.eval_prompts_path
     prompts = {prompt.id: prompt for prompt in (load_prompts(path) if path.is_file() else ())}
     order = {name: number for number, name in enumerate(prompts)}
-    there = all_cycles(run, kind)
     for cycle in there if cycles is None else [n for n in there if n in set(cycles)]:
         journal = folder.verified_path(cycle) if kind == "training" else folder.eval_path(cycle)
         found = [_answer(kind, cycle, line, prompts) for line in _lines(journal)]
@@ -216,6 +219,12 @@ def error_class(result: VerifyResult) -> str | None:
     limits = data.get("limits")
     found = data.get("diagnostic") or (limits[0] if isinstance(limits, list) and limits else None)
     return str(found or data.get("stage") or "other")
+
+
+def diagnostics(result: VerifyResult) -> list[str]:
+    """Return what the verifier said, without saying it twice."""
+    said = [text.rstrip() for text in (result.details, result.error) if text]
+    return said[:1] if len(said) > 1 and said[1] in said[0] else said
 
 
 def program(answer: Answer) -> str:
