@@ -1,4 +1,4 @@
-"""`halo-forge runs`: list runs, look into one."""
+"""`halo-forge runs`: list runs, look into one, compare several."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from halo_forge.commands import _options
-from halo_forge.core.errors import HaloForgeError
+from halo_forge.commands._runs_report import report
+from halo_forge.commands._runs_samples import samples
+from halo_forge.core.errors import HaloForgeError, UserError
 from halo_forge.utils.text import printable
 
 if TYPE_CHECKING:
@@ -22,7 +24,11 @@ _USUAL = (Path("models"), Path("runs"))
 
 @click.group("runs")
 def command() -> None:
-    """List runs, look into one."""
+    """List runs, look into one, compare several."""
+
+
+command.add_command(samples)
+command.add_command(report)
 
 
 @command.command("list")
@@ -70,6 +76,37 @@ def show_run(run: Path, as_json: bool) -> None:
     click.echo(f"\nDone: {found.done} of {found.planned} cycles; owed: {found.owed}.")
     if found.owed:
         click.echo("The command that started the run goes on with it.")
+
+
+@command.command("compare")
+@click.argument("runs", nargs=-1, required=True, type=_FOLDER, metavar="RUN RUN...")
+@_options.json_output
+@_options.verbose
+def compare_runs(runs: tuple[Path, ...], as_json: bool) -> None:
+    """Show the rates of several runs side by side, by cycle, and the settings that differ."""
+    from halo_forge.commands._output import echo_grid, echo_json
+    from halo_forge.report.compare import (
+        compare_grids,
+        names_grid,
+        settings_differ_grid,
+        settings_difference,
+    )
+    from halo_forge.report.records import read_run
+
+    if len(runs) < 2:
+        raise UserError("a comparison needs two runs or more; `halo-forge runs list` lists them")
+    found = [read_run(path) for path in runs]
+    if as_json:
+        documents = [{**_summary(run), "cycles": run.statistics} for run in found]
+        echo_json({"runs": documents, "settings": settings_difference(found)})
+        return
+    for grid in [names_grid(found), *compare_grids(found)]:
+        echo_grid(grid)
+        click.echo()
+    if settings_difference(found):
+        echo_grid(settings_differ_grid(found))
+    else:
+        click.echo("All settings are the same.")
 
 
 def _readable(path: Path) -> Run | None:

@@ -52,7 +52,13 @@ class Cycle(_Record):
     compile_rate: float | None = None
     success_rate: float | None = None
     kept: int | None = None
+    unique_kept: int | None = None
     avg_reward: float | None = None
+    avg_kept_reward: float | None = None
+    frac_reward_zero_std: float | None = None
+    entropy: float | None = None
+    learning_rate: float | None = None
+    loss: float | None = None
     faults: int | None = None
     generation_seconds: float | None = None
     verification_seconds: float | None = None

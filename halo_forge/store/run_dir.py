@@ -115,6 +115,28 @@ class RunDir:
         return self.path / "sft_result.json"
 
     @property
+    def verified_cycles(self) -> list[int]:
+        """Cycles with judged training answers, in order."""
+        return self._numbers("cycle_*_verified.jsonl")
+
+    @property
+    def eval_cycles(self) -> list[int]:
+        """Cycles with judged held-out answers, in order; 0 is before the first."""
+        return self._numbers("cycle_*_eval.jsonl")
+
+    def _numbers(self, pattern: str) -> list[int]:
+        """Return what stands for the star in the names of files that match ``pattern``."""
+        before, after = pattern.split("*")
+        names = (path.name for path in self.path.glob(pattern))
+        numbers = (name.removeprefix(before).removesuffix(after) for name in names)
+        return sorted(int(number) for number in numbers if number.isdecimal())
+
+    @property
+    def report_path(self) -> Path:
+        """What `runs report` writes unless told otherwise."""
+        return self.path / "report.html"
+
+    @property
     def benchmark_samples_path(self) -> Path:
         """Every answer of a benchmark with its verdict."""
         return self.path / "samples.jsonl"
