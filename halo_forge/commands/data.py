@@ -1,4 +1,4 @@
-"""Look at prompts before a run spends hours on them."""
+"""Make training and prompts files, and look at them before a run spends hours on them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import track
 
+from halo_forge.commands._data_sources import prepare_command, prompts_command
 from halo_forge.commands._options import json_output, quiet, verbose
 from halo_forge.commands._output import echo_grid, echo_json
 from halo_forge.core import registry
@@ -28,7 +29,11 @@ __all__ = ["command"]
 
 @click.group("data")
 def command() -> None:
-    """Look at prompts before a run spends hours on them."""
+    """Make training and prompts files, and look at them before a run spends hours on them."""
+
+
+command.add_command(prepare_command)
+command.add_command(prompts_command)
 
 
 @command.command("validate")

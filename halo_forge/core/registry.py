@@ -13,7 +13,7 @@ from halo_forge.core.errors import UserError
 
 __all__ = ["GROUPS", "load", "names"]
 
-GROUPS = ("verifiers", "engines", "trackers")
+GROUPS = ("datasets", "verifiers", "engines", "trackers")
 
 
 def _points(group: str) -> dict[str, EntryPoint]:

@@ -67,6 +67,7 @@ class Reference:
         tests: Input/output cases that decide the reward.
         hidden_tests: Cases that are scored and reported, never rewarded.
         test_code: Source of tests that call the answer's functions.
+        hidden_test_code: Source of such tests that are scored and reported, never rewarded.
         entry_point: Function or class that ``test_code`` calls.
         expected_output: Expected standard output of a program without input.
         solution: A program that passes, when one is known.
@@ -75,6 +76,7 @@ class Reference:
     tests: tuple[TestCase, ...] = ()
     hidden_tests: tuple[TestCase, ...] = ()
     test_code: str | None = None
+    hidden_test_code: str | None = None
     entry_point: str | None = None
     expected_output: str | None = None
     solution: str | None = None

@@ -6,7 +6,8 @@ r"""The door for prompts: one line of a prompts file in, a `Prompt` or every rea
      "tests": [{"input": "3\n", "expected": "6\n"}]}
 
 Keys: ``prompt`` or ``messages``, and as wanted ``id``, ``system``, ``language``, ``tests`` (a list
-of cases for a program, or source code that tests functions), ``hidden_tests``, ``entry_point``,
+of cases for a program, or source code that tests functions), ``hidden_tests`` (either, scored and
+never rewarded), ``entry_point``,
 ``expected_output``, ``reference`` (a solution), ``category``, ``difficulty``, ``metadata``
 (anything; for people, not read). ``null`` means absent.
 """
@@ -108,6 +109,16 @@ class _CaseLine(_Line):
         return TestCase(self.input, self.expected, self.name, self.timeout)
 
 
+_Tests = Annotated[
+    Annotated[list[_CaseLine], Tag(_CASES)] | Annotated[_Text, Tag(_CODE)],
+    Discriminator(
+        _tests_kind,
+        custom_error_type="tests",
+        custom_error_message="must be a list of cases, or test code as one string",
+    ),
+]
+
+
 class _MessageLine(_Line):
     role: Literal["system", "user", "assistant"]
     content: _Text
@@ -119,15 +130,8 @@ class _PromptLine(_Line):
     messages: Annotated[list[_MessageLine], Field(min_length=1)] | None = None
     system: _Text | None = None
     language: Annotated[str, AfterValidator(_known_language)] | None = None
-    tests: Annotated[
-        Annotated[list[_CaseLine], Tag(_CASES)] | Annotated[_Text, Tag(_CODE)],
-        Discriminator(
-            _tests_kind,
-            custom_error_type="tests",
-            custom_error_message="must be a list of cases, or test code as one string",
-        ),
-    ] = Field(default_factory=list)
-    hidden_tests: list[_CaseLine] = Field(default_factory=list)
+    tests: _Tests = Field(default_factory=list)
+    hidden_tests: _Tests = Field(default_factory=list)
     entry_point: _Text | None = None
     expected_output: str | None = None
     reference: _Text | None = None
@@ -176,11 +180,13 @@ def parse_prompt(record: Mapping[str, Any]) -> Prompt:
     except ValidationError as error:
         raise ConfigError([_reason(detail) for detail in error.errors()]) from None
     messages = line.chat()
-    cases = () if isinstance(line.tests, str) else tuple(case.case() for case in line.tests)
+    cases, code = _tests(line.tests)
+    hidden_cases, hidden_code = _tests(line.hidden_tests)
     reference = Reference(
         tests=cases,
-        hidden_tests=tuple(case.case() for case in line.hidden_tests),
-        test_code=line.tests if isinstance(line.tests, str) else None,
+        hidden_tests=hidden_cases,
+        test_code=code,
+        hidden_test_code=hidden_code,
         entry_point=line.entry_point,
         expected_output=line.expected_output,
         solution=line.reference,
@@ -195,6 +201,13 @@ def parse_prompt(record: Mapping[str, Any]) -> Prompt:
     )
 
 
+def _tests(value: str | Sequence[_CaseLine]) -> tuple[tuple[TestCase, ...], str | None]:
+    """Return tests as cases or as code, whichever they are."""
+    if isinstance(value, str):
+        return (), value
+    return tuple(case.case() for case in value), None
+
+
 def prompt_record(prompt: Prompt) -> dict[str, Any]:
     """Return the object that `parse_prompt` turns back into ``prompt``.
 
@@ -202,7 +215,11 @@ def prompt_record(prompt: Prompt) -> dict[str, Any]:
         ValueError: If the prompt has both cases and test code, which one line cannot hold.
     """
     reference = prompt.reference
-    if reference.tests and reference.test_code is not None:
+    pairs = (
+        (reference.tests, reference.test_code),
+        (reference.hidden_tests, reference.hidden_test_code),
+    )
+    if any(cases and code is not None for cases, code in pairs):
         raise ValueError(f"prompt {prompt.id}: a line holds test cases or test code, not both")
     record = {
         "id": prompt.id,
@@ -211,7 +228,7 @@ def prompt_record(prompt: Prompt) -> dict[str, Any]:
         "category": prompt.category,
         "difficulty": prompt.difficulty,
         "tests": reference.test_code or _case_records(reference.tests),
-        "hidden_tests": _case_records(reference.hidden_tests),
+        "hidden_tests": reference.hidden_test_code or _case_records(reference.hidden_tests),
         "entry_point": reference.entry_point,
         "expected_output": reference.expected_output,
         "reference": reference.solution,

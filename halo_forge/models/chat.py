@@ -12,7 +12,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 from halo_forge.core.errors import ModelFault
 from halo_forge.core.types import Message
 
-__all__ = ["decode", "render", "render_text", "stop_ids"]
+__all__ = ["decode", "render", "render_text", "stop_ids", "transcript"]
 
 _log = logging.getLogger(__name__)
 _MARK = "\u2603halo\u2603"
@@ -54,6 +54,19 @@ def render_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message])
     # Some templates drop a system message without a word.
     kept = messages[0].content.strip() in text
     return text if kept else _apply(tokenizer, _folded(messages), answer=True)
+
+
+def transcript(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:
+    """Return a whole chat, answers included, as the text that a model is trained on.
+
+    Raises:
+        ModelFault: If the tokenizer has no chat template, or it refuses the messages.
+    """
+    if not tokenizer.chat_template:
+        raise ModelFault(
+            f"{tokenizer.name_or_path} has no chat template; choose a form by --template"
+        )
+    return _apply(tokenizer, messages, answer=False)
 
 
 def stop_ids(

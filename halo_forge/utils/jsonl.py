@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,7 +34,9 @@ class BadLine:
     reason: str
 
 
-def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any] | BadLine]]:
+def read_jsonl(
+    path: str | Path, *, constants: bool = False
+) -> Iterator[tuple[int, dict[str, Any] | BadLine]]:
     """Yield ``(line number, object)`` for every line of a JSONL file, one line in memory.
 
     Blank lines are skipped but counted, a UTF-8 byte order mark is ignored, and a
@@ -41,6 +44,7 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any] | BadLine
 
     Args:
         path: The file.
+        constants: Take ``NaN`` and ``Infinity``, which Python writes and JSON does not know.
 
     Yields:
         The line's number from 1, and its object, or a `BadLine` for bad JSON, bad UTF-8 or a
@@ -56,7 +60,7 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict[str, Any] | BadLine
             for number, line in enumerate(stream, 1):
                 line = line.removeprefix(_BOM) if number == 1 else line
                 if line.strip():
-                    value = _object(line, first=number == 1)
+                    value = _object(line, first=number == 1, constants=constants)
                     yield number, BadLine(path, number, value) if isinstance(value, str) else value
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             yield number + 1, BadLine(path, number + 1, f"the gzip stream is damaged: {error}")
@@ -68,7 +72,7 @@ def _unpacked(raw: io.BufferedReader) -> io.BufferedReader:
     return raw
 
 
-def _object(line: bytes, *, first: bool) -> dict[str, Any] | str:
+def _object(line: bytes, *, first: bool, constants: bool) -> dict[str, Any] | str:
     """Return the line's object, or the reason why it has none."""
     try:
         text = line.decode("utf-8")
@@ -77,10 +81,20 @@ def _object(line: bytes, *, first: bool) -> dict[str, Any] | str:
             return "not UTF-8: the file looks like UTF-16; save it as UTF-8"
         return f"not UTF-8: byte 0x{line[error.start]:02x} at byte {error.start + 1} of the line"
     try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
+        value = _parsed(text, constants=constants)
+    except json.JSONDecodeError as error:
         hint = "; one object a line is wanted" if text.strip() in {"[", "{"} else ""
         return f"not JSON: {error.msg} (column {error.colno}){hint}"
     if not isinstance(value, dict):
         return f"not a JSON object but {json_kind(value)}"
     return value
+
+
+def _parsed(text: str, *, constants: bool) -> Any:
+    """Parse JSON; orjson's errors are those of the standard library too."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        if constants and ("NaN" in text or "Infinity" in text):
+            return json.loads(text)
+        raise

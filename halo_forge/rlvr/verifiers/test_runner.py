@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import textwrap
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,15 +17,15 @@ from typing import Any, ClassVar
 
 from halo_forge.core.errors import UserError, VerifierFault
 from halo_forge.core.identity import content_id
-from halo_forge.core.types import Prompt, VerifyResult
+from halo_forge.core.types import Prompt, Reference, VerifyResult
 from halo_forge.rlvr.verifiers.base import RewardLevel
 from halo_forge.rlvr.verifiers.code import CodeVerifier, Plan, Report
+from halo_forge.rlvr.verifiers.completion import completed
 from halo_forge.rlvr.verifiers.diagnostics import shown
 from halo_forge.rlvr.verifiers.exam.archive import exam
 from halo_forge.rlvr.verifiers.exam.order import Order, outline_of
 from halo_forge.rlvr.verifiers.extract import MAX_ANSWER
 from halo_forge.rlvr.verifiers.languages import Language
-from halo_forge.rlvr.verifiers.lexical import bare_code, defines
 from halo_forge.rlvr.verifiers.toolchain import Toolchain
 from halo_forge.rlvr.verifiers.toolchains import OWN_PYTHON, TOOLCHAINS
 from halo_forge.rlvr.verifiers.trials import limits_hit
@@ -68,10 +67,12 @@ class _ExamPlan(Plan):
 
     Attributes:
         tests: The source.
+        hidden: Source of tests that are scored and never rewarded; ``""`` for none.
         who: Whose tests they are, for messages.
     """
 
     tests: str = ""
+    hidden: str = ""
     who: str = field(default="", compare=False)
 
 
@@ -120,6 +121,8 @@ class ExamVerifier(CodeVerifier):
         one_process: Run tests and program in one process, which makes every verdict weak. When
             absent, only tests that cannot be run apart are.
         max_workers: Answers judged at one time; cores and one more when absent.
+        score_hidden: Also run the prompt's hidden test code and report it in the metadata; it
+            never touches the reward.
         sandbox: Sandbox to use, which stays open, or what opens one; the best there is when absent.
 
     Raises:
@@ -135,6 +138,7 @@ class ExamVerifier(CodeVerifier):
         memory_limit_mb: int = 512,
         one_process: bool | None = None,
         max_workers: int | None = None,
+        score_hidden: bool = False,
         sandbox: Sandbox | SandboxOpener | None = None,
     ) -> None:
         super().__init__(
@@ -143,6 +147,7 @@ class ExamVerifier(CodeVerifier):
             sandbox=sandbox,
         )
         self._one_process = one_process
+        self._score_hidden = score_hidden
         self._python: Toolchain | None = None
 
     @override
@@ -170,28 +175,35 @@ class ExamVerifier(CodeVerifier):
                 f'{who} has no test code: give it "tests" as source code, or choose a verifier '
                 "that needs none"
             )
-        asked = prompt.reference.entry_point if prompt is not None else None
-        return _ExamPlan(strong=True, library=True, entry_point=asked, tests=tests, who=who)
+        reference = prompt.reference if prompt is not None else Reference()
+        hidden = (reference.hidden_test_code or "") if self._score_hidden else ""
+        asked = reference.entry_point
+        return _ExamPlan(
+            strong=True, library=True, entry_point=asked, tests=tests, hidden=hidden, who=who
+        )
 
     @override
     def _carry_out(self, plan: Plan, tool: Tool, source: bytes) -> JobResult:
         assert isinstance(plan, _ExamPlan)
         packages = packages_with("pytest")
-        # Our own interpreter reads tests as the one inside does, once for all answers to a prompt.
-        outline = outline_of(plan.tests) if tool.driver == own_python() else None
-        order = Order(plan.tests, plan.entry_point, packages, self._one_process, outline)
+        orders = [
+            # Our own interpreter reads tests as the one inside does, once for all answers.
+            Order(one, plan.entry_point, packages, self._one_process,
+                  outline_of(one) if tool.driver == own_python() else None)
+            for one in (plan.tests, plan.hidden)
+            if one
+        ]  # fmt: skip
         seconds = self._bench.budget.run_timeout
         limits = self._bench.budget.run(seconds + _OWN_SECONDS, _OUTPUT)
-        by_pytest = outline.style == "pytest" if outline else _NEEDS_PYTEST.search(plan.tests)
-        warm = exam(tool.driver, packages if by_pytest else None)
+        warm = exam(tool.driver, packages if any(map(_by_pytest, orders)) else None)
         argv = (*warm.argv, "main.py", str(seconds), str(limits.memory))
         limits = replace(
             limits,
             wall=seconds * _PATIENCE + _OWN_SECONDS,
             memory=2 * limits.memory,  # the examiner holds what the program returned as well
         )
-        step = Step(argv, order.encode(), limits)
-        return self._bench.run(Job({"main.py": source}, None, (step,), warm=warm))
+        steps = tuple(Step(argv, order.encode(), limits) for order in orders)
+        return self._bench.run(Job({"main.py": source}, None, steps, warm=warm))
 
     @override
     def _grade(self, plan: Plan, result: JobResult, report: Report) -> VerifyResult:
@@ -205,6 +217,9 @@ class ExamVerifier(CodeVerifier):
         if score.weak is not None:
             report = replace(report, integrity="weak")
             facts["weak"] = score.weak
+        if plan.hidden:
+            other = _read(result.runs[1], f"{plan.who} (hidden)")
+            facts |= {"hidden_passed": other.passed, "hidden_total": other.total}
         details = f"{score.passed}/{score.total} tests passed"
         return report.verdict(
             "tests",
@@ -235,6 +250,8 @@ class PytestVerifier(ExamVerifier):
         sandbox: Sandbox to use, which stays open, or what opens one; the best there is when absent.
         one_process: Run tests and program in one process, which makes every verdict weak. When
             absent, only tests that cannot be run apart are.
+        score_hidden: Also run the prompt's hidden test code and report it in the metadata; it
+            never touches the reward.
 
     Raises:
         UserError: If ``test_file`` cannot be read.
@@ -249,12 +266,14 @@ class PytestVerifier(ExamVerifier):
         max_workers: int | None = None,
         sandbox: Sandbox | SandboxOpener | None = None,
         one_process: bool | None = None,
+        score_hidden: bool = False,
     ) -> None:
         super().__init__(
             timeout,
             memory_limit_mb=memory_limit_mb,
             one_process=one_process,
             max_workers=max_workers,
+            score_hidden=score_hidden,
             sandbox=sandbox,
         )
         self._file = None if test_file is None else _text(Path(test_file))
@@ -310,37 +329,7 @@ class HumanEvalVerifier(UnittestVerifier):
         entry = prompt.reference.entry_point if prompt is not None else None
         if prompt is None or entry is None or len(text) > MAX_ANSWER:
             return language, code
-        return language, _completed(
-            code if code is not None else text, prompt.text, entry, language
-        )
-
-
-def _completed(code: str, prompt: str, entry: str, language: Language) -> str:
-    """Return the program that an answer and its prompt make together."""
-    lines = prompt.splitlines()
-    head = next((n for n, line in enumerate(lines) if _opens(line, entry)), None)
-    if head is None:
-        return code
-    first = next((n for n, line in enumerate(lines) if language.starts.match(line)), head)
-    given = "\n".join(lines[first:head])
-    if defines(bare_code(code, language), entry):
-        return f"{given}\n{code}" if given.strip() else code
-    body = textwrap.indent(textwrap.dedent(code.strip("\n")), "    ")
-    return "\n".join([given, _signature(lines[head:]), body]) + "\n"
-
-
-def _opens(line: str, entry: str) -> bool:
-    return re.match(rf"(?:async\s+)?def\s+{re.escape(entry)}\s*\(", line) is not None
-
-
-def _signature(lines: Sequence[str]) -> str:
-    """Return the head of a function, to the colon that ends it."""
-    kept = []
-    for line in lines:
-        kept.append(line)
-        if line.split("#")[0].rstrip().endswith(":"):
-            break
-    return "\n".join(kept)
+        return language, completed(code if code is not None else text, prompt.text, entry, language)
 
 
 def _text(path: Path) -> str:
@@ -349,6 +338,11 @@ def _text(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"test_file {path}: cannot be read ({reason})") from error
+
+
+def _by_pytest(order: Order) -> bool:
+    outline = order.outline
+    return bool(outline.style == "pytest" if outline else _NEEDS_PYTEST.search(order.tests))
 
 
 def _lines(outcome: Outcome) -> Iterator[dict[str, Any]]:

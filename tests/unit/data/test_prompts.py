@@ -23,14 +23,22 @@ _cases = st.builds(
     name=st.none() | _words,
     timeout=st.none() | st.floats(0.01, 100),
 )
-_references = st.builds(
-    Reference,
-    tests=st.lists(_cases, max_size=3).map(tuple),
-    hidden_tests=st.lists(_cases, max_size=3).map(tuple),
-    entry_point=st.none() | _words,
-    expected_output=st.none() | _text,
-    solution=st.none() | _words,
-) | st.builds(Reference, test_code=_words, hidden_tests=st.lists(_cases, max_size=2).map(tuple))
+_references = (
+    st.builds(
+        Reference,
+        tests=st.lists(_cases, max_size=3).map(tuple),
+        hidden_tests=st.lists(_cases, max_size=3).map(tuple),
+        entry_point=st.none() | _words,
+        expected_output=st.none() | _text,
+        solution=st.none() | _words,
+    )
+    | st.builds(
+        Reference,
+        test_code=_words,
+        hidden_tests=st.lists(_cases, max_size=2).map(tuple),
+    )
+    | st.builds(Reference, test_code=_words, hidden_test_code=st.none() | _words)
+)
 _chats = st.tuples(
     st.lists(st.builds(Message, st.just("system"), _words), max_size=1),
     st.lists(st.builds(Message, st.sampled_from(["user", "assistant"]), _words), max_size=2),

@@ -1,0 +1,143 @@
+"""What a public data set is, and what its rows become: the nouns of `public_datasets`.
+
+A plug-in registers a `PublicDataset` under the entry point group ``halo_forge.datasets``; the ones
+that come with halo-forge use the same table.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from halo_forge.core.identity import derive_seed
+from halo_forge.core.types import Prompt
+
+__all__ = ["Files", "Item", "PublicDataset", "Row", "Unfit", "View", "set_aside"]
+
+Row = Mapping[str, Any]
+"""One row of a data set, by column."""
+
+T = TypeVar("T")
+
+
+class Unfit(ValueError):
+    """A row gives no item; the text is the reason, the same for all rows with that reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How rows are read: the part of a data set, and what is asked of it.
+
+    Attributes:
+        config: Configuration of the data set, or ``""`` for files without one.
+        split: Split, such as ``train``.
+        seed: Decides which tests are hidden.
+        hidden: Share of a task's tests that is set aside, in [0, 1).
+    """
+
+    config: str = ""
+    split: str = "train"
+    seed: int = 0
+    hidden: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A row as a task, and an answer to learn from where the data set has one.
+
+    Attributes:
+        prompt: The task with its tests.
+        answer: What an assistant says to it; ``None`` when the data set has no answers.
+        question: What the answer answers, where that is not the prompt: a prompt asks for what
+            can be judged.
+    """
+
+    prompt: Prompt
+    answer: str | None = None
+    question: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files of one split.
+
+    Attributes:
+        patterns: Paths in the repository on the hub, with wildcards.
+        rows: Number of rows, where it is published.
+    """
+
+    patterns: tuple[str, ...]
+    rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PublicDataset:
+    """A data set that is known by name.
+
+    Attributes:
+        name: Short name, as in ``--dataset mbpp``.
+        summary: One line for a person.
+        hub_id: Repository on the hub.
+        licence: Licence of the data, as its repository states it.
+        fields: Columns that are read.
+        tests: What its tests are, and which verifier reads them.
+        configs: Configuration to split to files; the first configuration and the first split of
+            each are the default.
+        convert: Turns a row into an item; raises `Unfit` for one that gives none.
+        language: Language of the answers, where all share one.
+        answers: Whether rows have answers, so that a model can be trained on them.
+        hidden: Share of tests set aside by default in the split ``train``; others keep all, so
+            that figures on them mean what others mean by them.
+        releases: Names of files by which the data set is published elsewhere, with wildcards;
+            looked for in a local folder that is no copy of the repository.
+    """
+
+    name: str
+    summary: str
+    hub_id: str
+    licence: str
+    fields: tuple[str, ...]
+    tests: str
+    configs: Mapping[str, Mapping[str, Files]]
+    convert: Callable[[Row, View], Item]
+    language: str | None = None
+    answers: bool = True
+    hidden: float = 0.0
+    releases: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def config(self) -> str:
+        """The default configuration."""
+        return next(iter(self.configs))
+
+    def splits(self, config: str | None = None) -> tuple[str, ...]:
+        """Return the splits of a configuration, the default one first."""
+        return tuple(self.configs[config or self.config])
+
+
+def set_aside(cases: Sequence[T], share: float, seed: int, name: str) -> tuple[list[T], list[T]]:
+    """Split a task's cases into those that are shown to the reward and those that are hidden.
+
+    At least one is kept, and with a positive share and two cases at least one is hidden. What is
+    hidden depends on the seed and the task's name, and on no other task.
+
+    Args:
+        cases: The cases.
+        share: Share to hide, in [0, 1).
+        seed: Seed of the whole data set.
+        name: Name of the task.
+
+    Returns:
+        Kept cases and hidden cases, each in their order.
+    """
+    if share <= 0 or len(cases) < 2:
+        return list(cases), []
+    number = min(max(1, round(share * len(cases))), len(cases) - 1)
+    # Not for secrets: the same seed must give the same split everywhere.
+    rng = random.Random(derive_seed(seed, "hidden", name))  # noqa: S311
+    hidden = set(rng.sample(range(len(cases)), number))
+    kept = [case for at, case in enumerate(cases) if at not in hidden]
+    return kept, [case for at, case in enumerate(cases) if at in hidden]
