@@ -211,6 +211,12 @@ def test_mean_difference_and_mirror(data: st.DataObject) -> None:
     assert sum(a != b for a, b in pairs) == len(there.moved)
 
 
+def test_compare_refuses_by_itself() -> None:
+    """Callers of the function need not remember to ask first."""
+    with pytest.raises(UserError, match="4 and 3 samples a problem"):
+        compare(measured([1, 2]), measured([1, 2], 3))
+
+
 def _sentence(old: list[int], new: list[int]) -> tuple[Comparison, str]:
     found = compare(measured(old), measured(new))
     return found, sentence(found)
