@@ -11,10 +11,14 @@ import numpy.typing as npt
 
 from halo_forge.utils.typing import override
 
-__all__ = ["Estimate", "Paired", "bootstrap_rate", "paired_difference"]
+__all__ = ["Estimate", "Paired", "bootstrap_rate", "paired_difference", "smallest_shown"]
 
 _RESAMPLES = 10_000
 _EXACT_LIMIT = 16
+_FEWEST = 6
+"""Units below which even a clean sweep has a p-value above 0.05."""
+_Z = 1.959964
+"""Standard errors from the middle of a normal distribution to the ends of its middle 95 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +90,9 @@ def paired_difference(before: Sequence[float], after: Sequence[float], seed: int
     The p-value is that of the sign-flip permutation test (Fisher 1935): how often a difference
     at least as large arises when each prompt's two conditions are swapped at random. Exact up to
     16 prompts that differ, else from 10,000 random flips with the +1 correction (Phipson and
-    Smyth 2010), so it is never 0. When no prompt differs, the interval is the exact one for the
-    share of prompts that would (Clopper and Pearson 1934), to either side.
+    Smyth 2010), so it is never 0. When all prompts differ by the same, or none does, resampling
+    would know no doubt: the interval then allows for the share of prompts that may yet do
+    otherwise, up to the ends of what is possible (Clopper and Pearson 1934).
 
     Args:
         before: Rates from 0 to 1.
@@ -101,11 +106,36 @@ def paired_difference(before: Sequence[float], after: Sequence[float], seed: int
         raise ValueError(f"paired values differ in length: {len(before)} and {len(after)}")
     differences = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
     estimate = _bootstrap(differences, seed)
+    if estimate.low == estimate.high:
+        others, all_alike = _unseen(estimate.units), estimate.mean
+        low, high = all_alike - others * (1 + all_alike), all_alike + others * (1 - all_alike)
+        estimate = replace(estimate, low=low, high=high)
     moved = differences[differences != 0]
-    if not len(moved):
-        bound = _unseen(estimate.units)
-        return Paired(replace(estimate, low=-bound, high=bound), 1.0)
-    return Paired(estimate, _sign_flip(moved, seed))
+    return Paired(estimate, _sign_flip(moved, seed) if len(moved) else 1.0)
+
+
+def smallest_shown(before: Sequence[float], after: Sequence[float]) -> float | None:
+    """Return the smallest difference that so many prompts, so spread, tell from none.
+
+    That is 1.96 standard errors of the mean paired difference (Miller 2024, arXiv:2411.00640,
+    section 4): with less, the 95 % interval holds 0. It is a property of the measurement, not the
+    difference that would be found with certainty.
+
+    Args:
+        before: Rates from 0 to 1.
+        after: Rates of the same prompts, in the same order.
+
+    Returns:
+        A difference from 0 to 1, or None where there are too few prompts to show any: with fewer
+        than 6 the sign-flip test cannot reach 0.05.
+    """
+    differences = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
+    if len(differences) < _FEWEST:
+        return None
+    spread = float(differences.std(ddof=1))
+    if not spread:
+        return _unseen(len(differences))
+    return min(_Z * spread / math.sqrt(len(differences)), 1.0)
 
 
 def _bootstrap(values: Sequence[float] | npt.NDArray[np.float64], seed: int) -> Estimate:

@@ -1,4 +1,4 @@
-"""`halo-forge benchmark run`: generate, judge, estimate; every answer is kept.
+"""`halo-forge benchmark run` and `eval`: generate, judge, estimate; every answer is kept.
 
 Resumed by the same arithmetic as training: answers are owed until they are judged and on disk.
 """
@@ -14,11 +14,12 @@ from typing import Any
 import orjson
 
 from halo_forge.benchmark.pass_at_k import estimate_pass_at_k
+from halo_forge.benchmark.suites import Problems, load_problems, settled
 from halo_forge.config.benchmark import BenchmarkConfig
 from halo_forge.config.load import dump_yaml
 from halo_forge.core.identity import derive_seed
-from halo_forge.core.types import Prompt, Verdict, VerifyResult
-from halo_forge.data.prompts import load_prompts, prompts_digest
+from halo_forge.core.types import Verdict, VerifyResult
+from halo_forge.data.prompts import prompts_digest
 from halo_forge.engines.base import Engine, EngineSpec, open_engine
 from halo_forge.rlvr.judges import make_verifier
 from halo_forge.rlvr.rollout import Plan, Rollout, collect
@@ -44,6 +45,7 @@ class BenchmarkResult:
         compile_at_k: The same for answers that compile; not a measure of correctness.
         by_category: Problems, compile rate and pass rate for each category.
         timing: Tokens and seconds of the attempt that ended it.
+        problems: Of a benchmark by name: which, its source, and how many problems are published.
     """
 
     model: str
@@ -54,6 +56,7 @@ class BenchmarkResult:
     compile_at_k: Mapping[str, Any]
     by_category: Mapping[str, Any]
     timing: Mapping[str, float]
+    problems: Mapping[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-serialisable copy."""
@@ -70,7 +73,9 @@ def run_benchmark(config: BenchmarkConfig, observer: Observer) -> BenchmarkResul
         Fault: If the machine or the disk lets us down; the same command goes on later.
     """
     started = time.monotonic()
-    prompts = load_prompts(config.prompts, system=config.system_prompt)[: config.max_prompts]
+    config = settled(config.model_copy(update={"k": config.budgets}))
+    problems = load_problems(config)
+    prompts = problems.prompts
     run = RunDir(Path(config.output_dir))
     with make_verifier(config.verifier, score_hidden=True) as verifier, run.lock():
         verifier.start(prompts)
@@ -90,7 +95,7 @@ def run_benchmark(config: BenchmarkConfig, observer: Observer) -> BenchmarkResul
             verified_path=run.benchmark_samples_path,
         )
         rollout = collect(plan, lambda: _open_engine(config), verifier, observer)
-        result = _result(config, prompts, rollout, verifier.fingerprint(), started)
+        result = _result(config, problems, rollout, verifier.fingerprint(), started)
     text = orjson.dumps(result.to_dict(), option=orjson.OPT_INDENT_2).decode()
     write_text(run.benchmark_result_path, text + "\n")
     return result
@@ -122,7 +127,7 @@ def _open_engine(config: BenchmarkConfig) -> Engine:
 
 def _result(
     config: BenchmarkConfig,
-    prompts: Sequence[Prompt],
+    problems: Problems,
     rollout: Rollout,
     fingerprint: str,
     started: float,
@@ -130,7 +135,7 @@ def _result(
     return BenchmarkResult(
         model=config.model.name,
         verifier=fingerprint,
-        prompts=len(prompts),
+        prompts=len(problems.prompts),
         samples_per_prompt=config.samples,
         pass_at_k=_at_k(config, rollout.verdicts, lambda result: result.success),
         compile_at_k=_at_k(config, rollout.verdicts, compiled),
@@ -142,6 +147,7 @@ def _result(
             "verification_added_seconds": rollout.added_seconds,
             "total_seconds": time.monotonic() - started,
         },
+        problems=problems.about,
     )
 
 

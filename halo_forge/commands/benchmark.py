@@ -1,11 +1,14 @@
-"""`halo-forge benchmark`: measure a model on prompts, every answer kept."""
+"""`halo-forge benchmark`: measure a model on prompts, every answer kept; compare measurements."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import click
 
 from halo_forge.commands import _options
-from halo_forge.config.benchmark import BenchmarkConfig
+from halo_forge.config.benchmark import BenchmarkConfig, CompareConfig
+from halo_forge.core.errors import UserError
 
 __all__ = ["command"]
 
@@ -34,11 +37,32 @@ _FLAGS: dict[str | tuple[str, ...], str] = {
     "--require-sandbox": "verifier.require_sandbox",
     "--unsafe-no-sandbox": "verifier.unsafe_no_sandbox",
 }
+_NOT_OF_A_BENCHMARK = {
+    "prompts",
+    "verifier.type",
+    "verifier.command",
+    "verifier.host",
+    "verifier.user",
+    "verifier.ssh_key",
+    "verifier.run_after_compile",
+}
+_EVAL_FLAGS: dict[str | tuple[str, ...], str] = {
+    ("--benchmark", "-b"): "benchmark",
+    "--source": "source",
+    "--dataset-config": "dataset_config",
+    "--revision": "revision",
+    **{names: key for names, key in _FLAGS.items() if key not in _NOT_OF_A_BENCHMARK},
+}
+_COMPARE_FLAGS: dict[str | tuple[str, ...], str] = {
+    "--k": "k",
+    "--rate": "rate",
+    "--seed": "seed",
+}
 
 
 @click.group("benchmark")
 def command() -> None:
-    """Measure a model on prompts, every answer kept."""
+    """Measure a model on prompts, every answer kept; compare what was measured."""
 
 
 @command.command("run")
@@ -63,23 +87,105 @@ def run(
       halo-forge benchmark run --model models/raft/cycle_3_final --samples 10 --k 1,5,10
       halo-forge benchmark run --engine openai --base-url http://127.0.0.1:8080/v1 --model NAME
     """  # noqa: D301 - click reads the \b
+    _measure(ctx, _options.Display(progress, quiet=quiet, as_json=as_json), dry_run=dry_run)
+
+
+@command.command("eval")
+@_options.config_files
+@_options.settings(BenchmarkConfig, _EVAL_FLAGS)
+@_options.assignments
+@_options.dry_run
+@_options.json_output
+@_options.progress
+@_options.quiet
+@_options.verbose
+@click.pass_context
+def evaluate(
+    ctx: click.Context, dry_run: bool, as_json: bool, progress: str | None, quiet: bool
+) -> None:
+    """Measure a model on a benchmark by name, with the verifier that runs its tests.
+
+    An interrupted benchmark goes on when the same command is given again.
+
+    \b
+    Examples:
+      halo-forge benchmark eval -b humaneval_plus --samples 10 --k 1,10 -o results/humaneval_plus
+      halo-forge benchmark eval -b mbpp_plus --source MbppPlus.jsonl.gz
+      halo-forge benchmark eval -b cpp --temperature 0 --samples 1
+    """  # noqa: D301 - click reads the \b
+    display = _options.Display(progress, quiet=quiet, as_json=as_json)
+    _measure(ctx, display, dry_run=dry_run, named=True)
+
+
+@command.command("compare")
+@click.argument("measured", nargs=-1, type=click.Path(path_type=Path), metavar="BASELINE OTHER...")
+@_options.settings(CompareConfig, _COMPARE_FLAGS)
+@_options.json_output
+@_options.verbose
+@click.pass_context
+def compare_all(ctx: click.Context, measured: tuple[Path, ...], as_json: bool) -> None:
+    """Compare each OTHER with BASELINE, problem by problem.
+
+    Each is the folder of a benchmark or its result.json, a run directory (for its last held-out
+    evaluation), or a cycle_N_eval.jsonl of one. Problems, number of answers and verifier must be
+    the same.
+
+    \b
+    Examples:
+      halo-forge benchmark compare results/base results/cycle_3
+      halo-forge benchmark compare models/raft/cycle_0_eval.jsonl models/raft
+    """  # noqa: D301 - click reads the \b
+    from halo_forge.benchmark.compare import compare, require_comparable
+    from halo_forge.benchmark.measured import read_measured
+    from halo_forge.commands._output import echo_grid, echo_json
+    from halo_forge.report.comparison import (
+        comparison_grid,
+        comparison_record,
+        moved_lines,
+        sentence,
+    )
+    from halo_forge.utils.text import printable
+
+    settings = _options.resolve(ctx, CompareConfig).value
+    if len(measured) < 2:
+        raise UserError("two results are compared, or more: the baseline first")
+    found = [read_measured(path, settings.rate) for path in measured]
+    require_comparable(found)
+    pairs = [compare(found[0], one, k=settings.k, seed=settings.seed) for one in found[1:]]
+    if as_json:
+        echo_json([comparison_record(pair, settings.rate) for pair in pairs])
+        return
+    echo_grid(comparison_grid(pairs, settings.rate))
+    for pair in pairs:
+        lines = [f"{pair.other.name}: {sentence(pair)}.", *moved_lines(pair)]
+        click.echo("\n" + printable("\n".join(lines)))
+
+
+def _measure(
+    ctx: click.Context, display: _options.Display, *, dry_run: bool, named: bool = False
+) -> None:
     from halo_forge.commands._output import echo_grid, echo_json
     from halo_forge.config.base import flatten
     from halo_forge.report.tables import benchmark_grid, settings_grid
 
     resolved = _options.resolve(ctx, BenchmarkConfig)
+    if named and resolved.value.benchmark is None:
+        raise UserError("--benchmark is missing: which benchmark? (--help names them)")
     if dry_run:
-        settings = resolved.value.model_dump(mode="json")
-        if as_json:
-            echo_json({"config": settings, "sources": dict(resolved.sources)})
+        from halo_forge.benchmark.suites import settled
+
+        settings, sources = settled(resolved.value).model_dump(mode="json"), dict(resolved.sources)
+        if named:
+            sources["verifier.type"] = f"benchmark {resolved.value.benchmark}"
+        if display.as_json:
+            echo_json({"config": settings, "sources": sources})
         else:
-            echo_grid(settings_grid(flatten(settings), resolved.sources))
+            echo_grid(settings_grid(flatten(settings), sources))
         return
     from halo_forge.benchmark.runner import run_benchmark
 
-    observer = _options.Display(progress, quiet=quiet, as_json=as_json).observer()
-    result = run_benchmark(resolved.value, observer).to_dict()
-    if as_json:
+    result = run_benchmark(resolved.value, display.observer()).to_dict()
+    if display.as_json:
         echo_json(result)
     else:
         echo_grid(benchmark_grid(result))

@@ -1,8 +1,8 @@
-"""Settings of a benchmark (`halo-forge benchmark run`)."""
+"""Settings of a benchmark and of a comparison (`halo-forge benchmark`)."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -14,7 +14,7 @@ from halo_forge.config.sections import (
     VerifierSettings,
 )
 
-__all__ = ["BenchmarkConfig"]
+__all__ = ["BenchmarkConfig", "CompareConfig"]
 
 
 class BenchmarkConfig(Section):
@@ -26,6 +26,20 @@ class BenchmarkConfig(Section):
 
     prompts: str = "builtin:cpp/heldout"
     """Prompts: a JSONL file, or `builtin:LANGUAGE/SPLIT`."""
+
+    benchmark: (
+        Literal["cpp", "humaneval", "humaneval_plus", "mbpp", "mbpp_plus", "python"] | None
+    ) = None
+    """A benchmark by name instead of `prompts`; it brings its problems and its verifier."""
+
+    source: str | None = None
+    """Local folder or file with the benchmark's data set, instead of the hub."""
+
+    dataset_config: str | None = None
+    """Configuration of the benchmark's data set, such as `sanitized` of mbpp."""
+
+    revision: str | None = None
+    """Branch, tag or commit of the benchmark's data set on the hub."""
 
     max_prompts: PositiveInt | None = None
     """Only the first so many prompts."""
@@ -48,6 +62,8 @@ class BenchmarkConfig(Section):
 
     NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset(
         {
+            "benchmark",
+            "dataset_config",
             "generation.server.api_key_env",
             "generation.server.concurrency",
             "generation.server.retries",
@@ -58,6 +74,8 @@ class BenchmarkConfig(Section):
             "model.name",
             "output_dir",
             "prompts",
+            "revision",
+            "source",
             "verifier.host",
             "verifier.max_workers",
             "verifier.niceness",
@@ -96,7 +114,45 @@ class BenchmarkConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _greedy_says_it_once(self) -> Self:
+        """Refuse equal answers, which would pass for as many tries."""
+        if self.generation.temperature == 0 and self.samples > 1:
+            raise ValueError(
+                "temperature 0 gives the same answer every time: it needs samples = 1 "
+                f"(--samples 1), samples is {self.samples}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_source_of_problems(self) -> Self:
+        """Refuse a prompts file beside a benchmark, and a data set's settings without one."""
+        default = type(self).model_fields["prompts"].default
+        if self.benchmark is not None and self.prompts != default:
+            raise ValueError(
+                f"benchmark = {self.benchmark} brings its own problems: leave out prompts, or "
+                "measure the prompts alone (benchmark run)"
+            )
+        parts = ("source", "dataset_config", "revision")
+        extra = [key for key in parts if getattr(self, key) is not None]
+        if self.benchmark is None and extra:
+            raise ValueError(f"{extra[0]} belongs to a benchmark by name, and none is given")
+        return self
+
     @property
     def budgets(self) -> tuple[int, ...]:
         """Every k that the samples can estimate."""
         return tuple(k for k in self.k if k <= self.samples)
+
+
+class CompareConfig(Section):
+    """How the answers of two models to the same problems are compared."""
+
+    k: PositiveInt = 1
+    """Compare pass@k; every side needs at least as many answers to a problem."""
+
+    rate: Literal["pass", "compile"] = "pass"
+    """Answers that count: those that pass every test, or those that compile."""
+
+    seed: int = Field(0, ge=0)
+    """Seed of the resampling."""

@@ -31,6 +31,7 @@ __all__ = [
     "prompts_digest",
     "require_file",
     "scan_prompts",
+    "with_system",
     "write_prompts",
 ]
 
@@ -84,7 +85,7 @@ def load_prompts(source: str | Path, *, system: str | None = None) -> list[Promp
             f"{source}: holds no prompts; one JSON object a line is wanted, such as "
             '{"prompt": "Print the sum of 1..n."}'
         )
-    return [_with_system(entry.prompt, system) for entry in scan.entries]
+    return [with_system(entry.prompt, system) for entry in scan.entries]
 
 
 def scan_prompts(source: str | Path) -> Scan:
@@ -110,6 +111,13 @@ def scan_prompts(source: str | Path) -> Scan:
 def prompts_digest(prompts: Iterable[Prompt]) -> str:
     """Return the digest of everything the prompts say, ask and test, in their order."""
     return digest([prompt_record(prompt) for prompt in prompts])
+
+
+def with_system(prompt: Prompt, system: str | None) -> Prompt:
+    """Return the prompt with a system message, unless it has one of its own; the id stays."""
+    if system is None or prompt.messages[0].role == "system":
+        return prompt
+    return dataclasses.replace(prompt, messages=(Message("system", system), *prompt.messages))
 
 
 def write_prompts(path: str | Path, prompts: Iterable[Prompt]) -> None:
@@ -153,12 +161,6 @@ class _Scanner:
             self.problems.append(Problem("repeated-id", number, reason, prompt.id))
         else:
             self.entries.append(Entry(number, prompt))
-
-
-def _with_system(prompt: Prompt, system: str | None) -> Prompt:
-    if system is None or prompt.messages[0].role == "system":
-        return prompt
-    return dataclasses.replace(prompt, messages=(Message("system", system), *prompt.messages))
 
 
 def _listed(scan: Scan) -> Sequence[str]:

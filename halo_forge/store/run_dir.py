@@ -229,6 +229,17 @@ class RunDir:
             raise StoreFault(f"{self.statistics_path}: expected a list of cycles")
         return value
 
+    def read_benchmark(self) -> dict[str, Any] | None:
+        """Return the figures of a benchmark, or None when it is not finished.
+
+        Raises:
+            StoreFault: If they are damaged.
+        """
+        value = _read_json(self.benchmark_result_path)
+        if value is not None and not isinstance(value, dict):
+            raise StoreFault(f"{self.benchmark_result_path}: not the result of a benchmark")
+        return value
+
     def update_statistics(self, cycle: int, fields: Mapping[str, Any]) -> None:
         """Merge ``fields`` into the record of ``cycle``, which is made when absent."""
         records = {record["cycle"]: record for record in self.read_statistics()}

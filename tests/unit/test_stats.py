@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from halo_forge.stats import Estimate, Paired, bootstrap_rate, paired_difference
+from halo_forge.stats import (
+    Estimate,
+    Paired,
+    bootstrap_rate,
+    paired_difference,
+    smallest_shown,
+)
 
 # Rates as prompts give them: tenths, whose differences are not exact in floating point.
 _tenths = st.integers(0, 10)
@@ -89,6 +95,39 @@ def test_what_was_never_seen_may_yet_exist(prompts: int) -> None:
     assert always.low == pytest.approx(1 - never.high)
     unmoved = paired_difference([0.5] * prompts, [0.5] * prompts).difference
     assert (unmoved.mean, unmoved.low, unmoved.high) == (0.0, -never.high, never.high)
+
+
+def test_a_clean_sweep_has_doubts_too() -> None:
+    """When all prompts gain the same, the next may yet lose all: the interval allows for it."""
+    sweep = paired_difference([0.0] * 12, [1.0] * 12).difference
+    assert (sweep.mean, sweep.high) == (1.0, 1.0)
+    assert sweep.low == pytest.approx(1 - 2 * (1 - 0.025 ** (1 / 12)))
+    step = paired_difference([0.25] * 12, [0.5] * 12).difference
+    assert step.low < 0.25 < step.high < 1
+    assert paired_difference([0.5], [0.75]).difference.low < 0
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(_tenths, _tenths), min_size=6, max_size=60))
+def test_smallest_shown_is_half_of_the_normal_interval(pairs: list[tuple[int, int]]) -> None:
+    """It does not depend on the mean, is mirrored by swapping, and never exceeds all."""
+    before, after = _split(pairs)
+    found = smallest_shown(before, after)
+    assert found is not None
+    assert 0 < found <= 1
+    assert found == smallest_shown(after, before)
+    differences = np.subtract(after, before)
+    if differences.std() > 1e-12:
+        expected = 1.96 * differences.std(ddof=1) / len(pairs) ** 0.5
+        assert found == pytest.approx(min(expected, 1), rel=1e-4)
+
+
+def test_too_few_show_nothing() -> None:
+    """Five prompts never reach p < 0.05, six that all gain do."""
+    assert smallest_shown([0.0] * 5, [1.0] * 5) is None
+    assert paired_difference([0.0] * 5, [1.0] * 5).p_value > 0.05
+    assert smallest_shown([0.0] * 6, [1.0] * 6) is not None
+    assert paired_difference([0.0] * 6, [1.0] * 6).p_value < 0.05
 
 
 @settings(max_examples=80, deadline=None)
