@@ -21,13 +21,11 @@ no answer ends by itself, and nothing is trained.
 from __future__ import annotations
 
 import argparse
-import json
-import shlex
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -36,6 +34,7 @@ from typing import Any
 import plain
 import torch
 from measure import Measured, Spread, interleave
+from results import write_result
 
 from halo_forge.config.load import load_config
 from halo_forge.config.raft import RaftConfig
@@ -48,7 +47,6 @@ from halo_forge.sandbox import open_sandbox
 from halo_forge.sft.base import FitRequest
 from halo_forge.store.records import read_records
 from halo_forge.store.run_dir import RunDir
-from halo_forge.utils.hardware import describe
 
 __all__ = ["main"]
 
@@ -107,13 +105,21 @@ def main() -> None:
     for name, growth in report["growth"].items():
         print(f"{name}: {growth['seconds']:.2f} times the time for {growth['prompts']:g} times")
     if options.json:
-        about = {
-            "command": shlex.join(["python", *sys.argv]),
-            "machine": describe(),
-            "torch": torch.__version__,
-            "type": str(dtype),
+        write_result(options.json, _claims(sizes), {"type": str(dtype)} | report)
+
+
+def _claims(sizes: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": f"seconds of a cycle, plain over ours, {count} prompts",
+            "value": report["ratio"],
+            "aim": 3,
+            "roofline": report["ways"]["ours"]["roofline_share"],
+            "limit": "cycle",
         }
-        options.json.write_text(json.dumps(about | report, indent=2, default=asdict) + "\n")
+        for count, report in sizes.items()
+        if "ratio" in report
+    ]
 
 
 def _options() -> argparse.Namespace:

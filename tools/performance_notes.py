@@ -14,6 +14,9 @@ LIMITS = {
     "launch of some hundred small operations a step.",
     "train": "Matrix products, forward and backward. What is missing to the roofline is attention, "
     "element-wise work between the products, and the optimizer's start.",
+    "cycle": "Generation, then training; see their own benches. Verdicts come while answers are "
+    "still being generated, and on a machine without a graphics card they share its cores.",
+    "startup": "Python's own start, and reading click and the table of commands.",
     "verify": "The compiler: processor time for parsing headers, optimising and linking.",
     "products": "How a library lays out a matrix of weights for few rows.",
     "plan": "What answers come out, how long they get and how many are kept, is known only from an "
@@ -36,6 +39,11 @@ TRIED = (
         "A mask over a packed row instead of one causal call for each answer",
         "the same figures, and every pair of positions of different answers computed first "
         "([011](design/011-training-without-waste.md))",
+    ),
+    (
+        "The base model kept in memory between the stages of a run, for speed",
+        "nothing that could be told for a model of 135 million weights whose file the system has "
+        "in memory ([013](design/013-a-cycle-without-waiting.md))",
     ),
     (
         "Linkers of small programs without threads",

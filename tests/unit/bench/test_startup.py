@@ -18,7 +18,7 @@ def _run(root: Path, folder: Path, code: str = "") -> tuple[int, dict[str, Any]]
         f"import startup; {code or 'pass'}; sys.exit(startup.main())"
     )
     done = subprocess.run([sys.executable, "-c", start], cwd=root, check=False)
-    return done.returncode, json.loads(file.read_text())
+    return done.returncode, json.loads(file.read_text())["details"]
 
 
 def test_figures(root: Path, tmp_path: Path) -> None:
