@@ -46,11 +46,14 @@ def _compilers() -> list[dict[str, str | None]]:
     from halo_forge.rlvr.verifiers.toolchains import TOOLCHAINS
     from halo_forge.sandbox import Job, Sandbox, Step, open_sandbox
 
-    found = {name: driver_path(tool) for name, tool in TOOLCHAINS.items()}
+    found = {name: driver_path(tool) for name, tool in TOOLCHAINS.items() if not tool.remote}
 
     def version(sandbox: Sandbox, name: str, path: str) -> str | None:
         job = Job(runs=(Step(tuple(TOOLCHAINS[name].version_argv(path))),))
-        outcome = sandbox.run(job).runs[0]
+        try:
+            outcome = sandbox.run(job).runs[0]
+        except SandboxFault:
+            return None  # one that cannot be started says nothing of the others
         line = outcome.stdout.decode("utf-8", "replace").partition("\n")[0]
         return printable(line) if outcome.ok else None
 

@@ -56,7 +56,7 @@ def _compilers(facts: _Facts, torch: _Facts | None) -> Check:
     here = [one["name"] for one in facts["compilers"] if one["path"]]
     fix = "Install one: sudo dnf install gcc-c++ (Fedora), sudo apt install g++ (Debian, Ubuntu)."
     ok = bool(set(here) & set(_COMPILERS))
-    return Check("C++ compiler", ok, ", ".join(here) or "none", "" if ok else fix)
+    return Check("compilers", ok, ", ".join(here) or "none", "" if ok else fix)
 
 
 def _sandbox(facts: _Facts, torch: _Facts | None) -> Check:

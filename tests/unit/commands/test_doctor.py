@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from halo_forge.cli import main
-from halo_forge.commands import doctor
+from halo_forge.commands import _machine, doctor
 from halo_forge.report.checks import check_machine
+from halo_forge.rlvr.verifiers.toolchains import TOOLCHAINS
 
 GIB = 2**30
 FACTS: dict[str, Any] = {
@@ -59,7 +61,7 @@ def test_a_good_machine() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "name", "advice"),
     [
-        ("compilers", [{"name": "rustc", "path": "/bin/rustc"}], "C++ compiler", "apt install g++"),
+        ("compilers", [{"name": "rustc", "path": "/bin/rustc"}], "compilers", "apt install g++"),
         ("sandbox.0.works", False, "sandbox", "docs/SECURITY.md"),
         ("sandbox.0.guarantees.files", {"level": "partial"}, "sandbox", "bwrap is not installed"),
         ("hardware.disk_free", GIB, "disk", "halo-forge plan"),
@@ -106,7 +108,7 @@ def test_as_json(machine: dict[str, Any], capsys: pytest.CaptureFixture[str]) ->
     machine["compilers"] = []
     assert main(["doctor", "--json"]) == 1
     document = json.loads(capsys.readouterr().out)
-    assert [one["name"] for one in document["checks"] if not one["ok"]] == ["C++ compiler"]
+    assert [one["name"] for one in document["checks"] if not one["ok"]] == ["compilers"]
     assert document["bench"] == []
 
 
@@ -126,3 +128,16 @@ def test_bench(
     assert "cpu float32: products 123 GFLOP/s, reading 9.8 GB/s" in capsys.readouterr().out
     assert main(["doctor", "--bench", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["bench"][0]["rates"]["flops"] == 123e9
+
+
+@pytest.mark.toolchain("g++")
+def test_every_compiler_says_its_version(monkeypatch) -> None:
+    """Each that is here has a version, also where one beside it cannot be started."""
+    broken = replace(TOOLCHAINS["g++"], name="broken", version=("/no/such/program",))
+    monkeypatch.setitem(TOOLCHAINS, "broken", broken)
+    found = {one["name"]: one for one in _machine._compilers()}
+    assert found["broken"]["version"] is None
+    here = {name for name, one in found.items() if one["path"]} - {"broken"}
+    assert "g++" in here
+    assert all(found[name]["version"] for name in here)
+    assert "cl" not in found  # it is on another machine
