@@ -26,21 +26,27 @@ class Suite:
         builtin: Its problems where they are built in, such as ``builtin:cpp/heldout``.
         dataset: Registered public data set where they are not.
         split: The split that is meant for measuring.
+        limits: The verifier's settings where its defaults would fail some reference solutions.
     """
 
     verifier: str
     builtin: str | None = None
     dataset: str = ""
     split: str = "test"
+    limits: tuple[tuple[str, int], ...] = ()
+
+
+# HumanEval/15, 130 and 139 pass megabytes through their functions; see `bench/gold.py`.
+_PLUS = (("timeout", 60), ("memory_limit_mb", 1024))
 
 
 SUITES: Mapping[str, Suite] = MappingProxyType(
     {
         "cpp": Suite("execution", "builtin:cpp/heldout"),
         "humaneval": Suite("humaneval", dataset="humaneval"),
-        "humaneval_plus": Suite("humaneval", dataset="humaneval_plus"),
+        "humaneval_plus": Suite("humaneval", dataset="humaneval_plus", limits=_PLUS),
         "mbpp": Suite("mbpp", dataset="mbpp"),
-        "mbpp_plus": Suite("mbpp", dataset="mbpp_plus"),
+        "mbpp_plus": Suite("mbpp", dataset="mbpp_plus", limits=_PLUS),
         "python": Suite("execution", "builtin:python/heldout"),
     }
 )
@@ -81,7 +87,9 @@ def settled(config: BenchmarkConfig) -> BenchmarkConfig:
             f"{suite.verifier!r}, not {asked!r}. Leave it out; or make a prompts file (halo-forge "
             "data prompts) and judge it as you like (halo-forge benchmark run)."
         )
-    verifier = config.verifier.model_copy(update={"type": suite.verifier})
+    given = config.verifier.model_fields_set
+    limits = {name: limit for name, limit in suite.limits if name not in given}
+    verifier = config.verifier.model_copy(update={"type": suite.verifier, **limits})
     return config.model_copy(update={"verifier": verifier})
 
 

@@ -103,6 +103,14 @@ def test_the_benchmark_chooses_the_verifier() -> None:
     assert settled(again) == settled(asked)
 
 
+def test_limits_of_a_benchmark() -> None:
+    """Where references need more than the verifier's defaults they get it; who asks decides."""
+    plain, plus = (settled(_config(benchmark=f"humaneval{end}")).verifier for end in ("", "_plus"))
+    assert (plus.timeout, plus.memory_limit_mb) > (plain.timeout, plain.memory_limit_mb)
+    asked = settled(_config(benchmark="humaneval_plus", verifier={"timeout": 7})).verifier
+    assert (asked.timeout, asked.memory_limit_mb) == (7, plus.memory_limit_mb)
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [
