@@ -42,8 +42,12 @@ say "RAFT: what the model itself answers, as far as the tests let it pass"
 halo-forge raft train --model "$model" --checkpoint "$out/sft/final_model" --verifier mbpp \
     --prompts "$out/prompts.jsonl" --output "$out/raft" --cycles 1 "${raft[@]}"
 
-say "Benchmark on the validation split, before and after"
-for name in "$model" "$out/sft/final_model" "$out/raft/cycle_1_final"; do
-    halo-forge benchmark run --model "$name" --prompts "$out/heldout.jsonl" --verifier mbpp \
-        --output "$out/benchmarks/$(echo "$name" | tr -c 'a-z0-9\n' _)" "${measure[@]}"
-done
+say "Benchmark on the validation split, step by step"
+bench() { # bench NAME MODEL
+    halo-forge benchmark run --model "$2" --prompts "$out/heldout.jsonl" --verifier mbpp \
+        --output "$out/benchmarks/$1" "${measure[@]}"
+}
+bench base "$model"
+bench sft "$out/sft/final_model"
+bench raft "$out/raft/cycle_1_final"
+halo-forge benchmark compare "$out/benchmarks/base" "$out/benchmarks/sft" "$out/benchmarks/raft"
