@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.model
+pytestmark = [pytest.mark.model, pytest.mark.timeout(1200)]
+
+
 def test_the_example(root, tmp_path) -> None:
     """Sixteen tasks of MBPP go all the way, and some answers pass their tests and are learnt."""
     out = tmp_path / "out"
