@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-
 pytestmark = [pytest.mark.model, pytest.mark.timeout(1200)]
 
 
