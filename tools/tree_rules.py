@@ -83,7 +83,7 @@ def places(root: Path) -> list[str]:
     return [
         f"{path.relative_to(root).as_posix()}:{number}: names {hit.group()!r}"
         for path in _texts(root)
-        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1)
         for hit in _PLACE.finditer(line)
     ]
 
