@@ -11,8 +11,7 @@ disagreement, the counts, and CPU seconds for a verdict of either.
 from __future__ import annotations
 
 import argparse
-import gzip
-import json
+import itertools
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -21,66 +20,19 @@ from pathlib import Path
 from typing import Any
 
 from halo_forge.core.types import Message, Prompt, Reference, Sample
+from halo_forge.data.evalplus import tests_of
 from halo_forge.rlvr.verifiers import HumanEvalVerifier
 from halo_forge.rlvr.verifiers.batch import judge_all
 from halo_forge.rlvr.verifiers.languages import LANGUAGES
 from halo_forge.rlvr.verifiers.mutation import mutants
 from halo_forge.sandbox import Job, Limits, Sandbox, Status, Step, open_sandbox, python_executable
+from halo_forge.utils.jsonl import read_jsonl
 from halo_forge.utils.text import fenced
 
 __all__ = ["main"]
 
 _SECONDS = 20.0
 _FILES = ("HumanEvalPlus.jsonl.gz", "MbppPlus.jsonl.gz")
-# Tasks whose output evalplus compares as a set, or by whether there is one (evalplus 0.3.1,
-# evalplus/eval/_special_oracle.py).
-_SETS = [
-    "Diff",
-    "common_in_nested_lists",
-    "extract_singly",
-    "find_char_long",
-    "find_dissimilar",
-    "intersection_array",
-    "larg_nnum",
-    "similar_elements",
-]
-_TRUTHS = ["check_str", "text_match_three", "text_starta_endb"]
-
-_TESTS = """\
-import copy, json, math
-_space = {{}}
-exec({reference!r}, _space)
-_reference = _space[{entry!r}]
-_inputs = json.loads({inputs!r})
-
-def _near(a, b, atol):
-    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
-        return len(a) == len(b) and all(_near(x, y, atol) for x, y in zip(a, b))
-    if isinstance(a, bool) or isinstance(b, bool) or not isinstance(b, (int, float)):
-        return a == b
-    return isinstance(a, (int, float)) and math.isclose(a, b, rel_tol=1e-7, abs_tol=atol)
-
-def _floats(x):
-    return isinstance(x, float) or (isinstance(x, (list, tuple)) and x and all(map(_floats, x)))
-
-def _same(got, want, given):
-    if {entry!r} == "find_zero":
-        return abs(sum(c * math.pow(got, i) for i, c in enumerate(given[0]))) <= 1e-4
-    if {entry!r} in {sets!r}:
-        return set(got) == set(want)
-    if {entry!r} in {truths!r}:
-        return got == want if isinstance(want, bool) else (got is None) == (want is None)
-    atol = {atol!r} or (1e-6 if _floats(want) else 0)
-    return got == want or (atol != 0 and _near(got, want, atol))
-
-def check(candidate):
-    for given in _inputs:
-        try:
-            want = _reference(*copy.deepcopy(given))
-        except Exception:
-            continue
-        assert _same(candidate(*copy.deepcopy(given)), want, given), given
-"""
 _TOGETHER = """\
 import sys
 sys.set_int_max_str_digits(0)
@@ -137,14 +89,13 @@ def _word(passed: bool) -> str:
 
 
 def _cases(path: Path, options: argparse.Namespace) -> Iterator[Case]:
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file][: options.limit]
-    for row in rows:
+    rows = (row for _, row in read_jsonl(path, exact=True) if isinstance(row, dict))
+    for row in itertools.islice(rows, options.limit):
         reference = _reference(row)
         prompt = Prompt(
             row["task_id"],
             (Message("user", row["prompt"]),),
-            Reference(test_code=_tests(row, reference), entry_point=row["entry_point"]),
+            Reference(test_code=tests_of(row, reference), entry_point=row["entry_point"]),
             "python",
         )
         made = mutants(reference, LANGUAGES["python"], limit=options.changes)
@@ -156,17 +107,6 @@ def _cases(path: Path, options: argparse.Namespace) -> Iterator[Case]:
 def _reference(row: dict[str, Any]) -> str:
     solution = row["canonical_solution"]
     return solution if row["task_id"].startswith("Mbpp") else row["prompt"] + solution
-
-
-def _tests(row: dict[str, Any], reference: str) -> str:
-    return _TESTS.format(
-        reference=reference,
-        entry=row["entry_point"],
-        inputs=json.dumps([*row["base_input"], *row["plus_input"]]),
-        sets=_SETS,
-        truths=_TRUTHS,
-        atol=row["atol"],
-    )
 
 
 def _ours(sandbox: Sandbox, cases: list[Case]) -> tuple[dict[str, bool], float]:
