@@ -16,6 +16,7 @@ __all__ = ["Estimate", "Paired", "bootstrap_rate", "paired_difference", "smalles
 _RESAMPLES = 10_000
 _EXACT_LIMIT = 16
 _FEWEST = 6
+_NOISE = 1e-12  # rates are shares of counts, whose differences are not exact
 """Units below which even a clean sweep has a p-value above 0.05."""
 _Z = 1.959964
 """Standard errors from the middle of a normal distribution to the ends of its middle 95 %."""
@@ -104,9 +105,9 @@ def paired_difference(before: Sequence[float], after: Sequence[float], seed: int
     """
     if len(before) != len(after):
         raise ValueError(f"paired values differ in length: {len(before)} and {len(after)}")
-    differences = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
+    differences = _differences(before, after)
     estimate = _bootstrap(differences, seed)
-    if estimate.low == estimate.high:
+    if estimate.high - estimate.low < _NOISE:
         others, all_alike = _unseen(estimate.units), estimate.mean
         low, high = all_alike - others * (1 + all_alike), all_alike + others * (1 - all_alike)
         estimate = replace(estimate, low=low, high=high)
@@ -129,13 +130,17 @@ def smallest_shown(before: Sequence[float], after: Sequence[float]) -> float | N
         A difference from 0 to 1, or None where there are too few prompts to show any: with fewer
         than 6 the sign-flip test cannot reach 0.05.
     """
-    differences = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
+    differences = _differences(before, after)
     if len(differences) < _FEWEST:
         return None
     spread = float(differences.std(ddof=1))
-    if not spread:
+    if spread < _NOISE:
         return _unseen(len(differences))
     return min(_Z * spread / math.sqrt(len(differences)), 1.0)
+
+
+def _differences(before: Sequence[float], after: Sequence[float]) -> npt.NDArray[np.float64]:
+    return np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
 
 
 def _bootstrap(values: Sequence[float] | npt.NDArray[np.float64], seed: int) -> Estimate:

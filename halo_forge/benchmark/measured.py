@@ -24,7 +24,6 @@ COUNTS: Mapping[str, Callable[[VerifyResult], bool]] = {
 """What may be counted, as in `CompareConfig.rate`, and whether one answer counts."""
 
 _VERIFIER = "verifier."
-_OTHER_PROMPTS = frozenset({"prompts.content", "eval_prompts.content"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +160,7 @@ def _counted(name: str, place: _Place, guarded: Mapping[str, Any], rate: str) ->
     settings = {
         key: value
         for key, value in guarded.items()
-        if key not in verifier and key not in _OTHER_PROMPTS and key != place.samples_key
+        if key not in verifier and key not in {place.prompts_key, place.samples_key}
     }
     model = next(iter(answers.values())).policy
     return Measured(name, model, samples, counts, {"prompts": digest, **verifier}, settings)

@@ -122,6 +122,18 @@ def test_smallest_shown_is_half_of_the_normal_interval(pairs: list[tuple[int, in
         assert found == pytest.approx(min(expected, 1), rel=1e-4)
 
 
+def test_alike_is_alike_whatever_the_noise() -> None:
+    """Differences that differ in their last bits alone leave as much unseen as equal ones."""
+    before = [tenth / 10 for tenth in range(1, 8)]
+    after = [tenth / 10 for tenth in range(2, 9)]
+    assert len(set(np.subtract(after, before).tolist())) > 1
+    shown = smallest_shown(before, after)
+    assert shown is not None
+    assert shown > 0.1
+    found = paired_difference(before, after).difference
+    assert found.low < 0.05 < 0.15 < found.high
+
+
 def test_too_few_show_nothing() -> None:
     """Five prompts never reach p < 0.05, six that all gain do."""
     assert smallest_shown([0.0] * 5, [1.0] * 5) is None

@@ -190,6 +190,7 @@ def test_evaluations_of_a_run() -> None:
     assert compare(first, last).change.difference.mean == 0.5
     with pytest.raises(UserError, match="neither a finished benchmark nor"):
         read_measured(run.config_path)
+    assert last.settings == {"prompts.content": "of training"}  # may differ, and is named
 
 
 @settings(max_examples=60, deadline=None)
