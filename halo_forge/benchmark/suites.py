@@ -36,7 +36,7 @@ class Suite:
     limits: tuple[tuple[str, int], ...] = ()
 
 
-# HumanEval/15, 130 and 139 pass megabytes through their functions; see `bench/gold.py`.
+# HumanEval/15, 130 and 139 pass megabytes through their functions; see `bench/evalplus.py`.
 _PLUS = (("timeout", 60), ("memory_limit_mb", 1024))
 
 

@@ -175,8 +175,11 @@ def _measure(
         from halo_forge.benchmark.suites import settled
 
         settings, sources = settled(resolved.value).model_dump(mode="json"), dict(resolved.sources)
-        if named:
-            sources["verifier.type"] = f"benchmark {resolved.value.benchmark}"
+        if resolved.value.benchmark is not None:
+            asked = flatten(resolved.value.model_dump(mode="json"))
+            changed = {key for key, value in flatten(settings).items() if value != asked[key]}
+            by = f"benchmark {resolved.value.benchmark}"
+            sources |= dict.fromkeys({*changed, "verifier.type"}, by)
         if display.as_json:
             echo_json({"config": settings, "sources": sources})
         else:

@@ -93,7 +93,7 @@ class JudgeSettings(Section):
     """Memory of the running program, in MiB."""
 
     max_workers: PositiveInt | None = _JUDGE.max_workers
-    """Solutions judged at once; one per core when absent."""
+    """Solutions judged at once; cores and one more when absent."""
 
     require_sandbox: tuple[str, ...] = _JUDGE.require_sandbox
     """Guarantees of the sandbox that must hold; see `halo-forge info`."""
