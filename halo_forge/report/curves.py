@@ -69,8 +69,8 @@ def charts_of(cycles: Sequence[Cycle], training: Rates) -> list[Chart]:
     )
     kept = (series("kept", lambda c: c.kept), series("of them different", lambda c: c.unique_kept))
     seconds = (
-        series("generate", lambda c: c.generation_seconds),
-        series("verify", lambda c: c.verification_seconds),
+        series("generate", lambda c: c.generating_seconds),
+        series("verify", lambda c: c.judging_seconds),
         series("train", lambda c: c.training_seconds),
     )
     alike = series("prompts whose answers get one reward", lambda c: c.frac_reward_zero_std)

@@ -13,12 +13,14 @@ from pygments.util import ClassNotFound
 
 from halo_forge.utils.text import printable
 
-__all__ = ["Line", "highlighted"]
+__all__ = ["LONGEST", "Line", "highlighted"]
 
 Line = tuple[tuple[str, str], ...]
 """Pieces of one line: the kind (``""`` for none) and the text, without the line's end."""
 
-_LIMIT = 20_000
+LONGEST = 20_000
+"""Characters of code that are highlighted and shown at most."""
+
 _KINDS = {
     Comment.Preproc: "preprocessor",
     Comment.PreprocFile: "string",
@@ -55,7 +57,7 @@ def highlighted(code: str, language: str | None) -> list[Line]:
 
 
 def _pieces(code: str, language: str | None) -> Iterator[tuple[str, str]]:
-    if language is None or len(code) > _LIMIT:
+    if language is None or len(code) > LONGEST:
         yield "", code
         return
     try:

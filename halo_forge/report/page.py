@@ -22,7 +22,7 @@ from halo_forge import __version__
 from halo_forge.report.charts import drawn
 from halo_forge.report.curves import charts_of, training_rates
 from halo_forge.report.grid import Grid
-from halo_forge.report.highlight import Line, highlighted
+from halo_forge.report.highlight import LONGEST, Line, highlighted
 from halo_forge.report.prompts import movements, movements_grid
 from halo_forge.report.records import Run
 from halo_forge.report.samples import (
@@ -41,7 +41,6 @@ from halo_forge.utils.text import printable
 
 __all__ = ["report_html"]
 
-_LONGEST = 20_000
 _CUT = "\n[cut here]"
 
 
@@ -151,7 +150,7 @@ def _sample(answer: Answer) -> _Sample:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST else text[:_LONGEST] + _CUT
+    return text if len(text) <= LONGEST else text[: LONGEST - len(_CUT)] + _CUT
 
 
 def _attempts(info: Mapping[str, Any]) -> list[Grid]:

@@ -72,6 +72,13 @@ class Cycle(_Record):
         added = self.verification_added_seconds
         return self.verification_seconds if added is None else added
 
+    @property
+    def generating_seconds(self) -> float | None:
+        """Seconds of generating, without those in which it waited for verdicts."""
+        if self.generation_seconds is None or self.judging_seconds is None:
+            return self.generation_seconds
+        return self.generation_seconds - (self.judging_seconds - (self.verification_seconds or 0.0))
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
