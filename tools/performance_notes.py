@@ -41,13 +41,9 @@ TRIED = (
         "([011](design/011-training-without-waste.md))",
     ),
     (
-        "The base model kept in memory between the stages of a run, for speed",
-        "nothing that could be told for a model of 135 million weights whose file the system has "
-        "in memory ([013](design/013-a-cycle-without-waiting.md))",
-    ),
-    (
         "Linkers of small programs without threads",
-        "no difference that could be told from noise (commits 2f59c83 and ec210e3)",
+        "flags for the linker keep g++ from making a precompiled header, and C++ then cost as much "
+        "as plain g++ ([log](LOG.md))",
     ),
 )
 """What was tried, and why it is not there."""
