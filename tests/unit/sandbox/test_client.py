@@ -64,7 +64,7 @@ def test_starved_program_is_not_timed_out(sandbox: BrokerSandbox) -> None:
     if sandbox.backend == "unsafe":
         pytest.skip("one process is enough to see it where it matters")
     spin = "import sys, time\nwhile time.process_time() < 0.8: pass\nprint('done')"
-    with _burning(8):
+    with _burning(4 * available_cores()):
         outcome = run_python(sandbox, spin, limits=Limits(cpu=2.0, wall=1.5))
     assert (outcome.status, outcome.stdout) == ("ok", b"done\n")
 
