@@ -212,7 +212,7 @@ def _turn(where: str, turn: Any) -> Message:
     if not isinstance(turn, dict):
         raise ConfigError([f"{where!r} must be an object, is {json_kind(turn)}"])
     role, content = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
-    if role not in _ROLES:
+    if not isinstance(role, str) or role not in _ROLES:
         known = ", ".join(sorted(set(_ROLES.values())))
         raise ConfigError([f"{where!r} has the role {role!r}; known: {known}"])
     return Message(_ROLES[role], _worded(where, content))
@@ -250,6 +250,8 @@ def _chat(turns: list[Message], system: str | None) -> tuple[Message, ...]:
     roles = [turn.role for turn in turns]
     if "system" in roles[1:]:
         raise ConfigError(["a chat may have one system message, the first"])
+    if next((role for role in roles if role != "system"), None) != "user":
+        raise ConfigError(["a chat must begin with a user's message, behind the system's"])
     if roles[-1] != "assistant":
         raise ConfigError(["a chat must end with an assistant's message, which is learned"])
     return tuple(turns)

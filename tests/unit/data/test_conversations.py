@@ -65,6 +65,16 @@ REFUSED = [
     ({"messages": []}, "must be a list of messages"),
     ({"messages": [{"role": "user", "content": "q"}]}, "must end with an assistant's message"),
     ({"messages": [{"role": "tool", "content": "q"}]}, "has the role 'tool'"),
+    ({"messages": [{"role": ["user"], "content": "q"}]}, r"has the role \['user'\]"),
+    ({"messages": [{"role": {"a": 1}, "content": "q"}]}, "has the role {'a': 1}"),
+    (
+        {"conversations": [{"from": r, "value": "x"} for r in ("gpt", "human", "gpt")]},
+        "must begin with a user's message",
+    ),
+    (
+        {"messages": [{"role": r, "content": "x"} for r in ("system", "assistant")]},
+        "must begin with a user's message",
+    ),
     ({"messages": ["q"]}, r"'messages\[0\]' must be an object"),
     ({"prompt": "q", "completion": "a", "system": 1}, "'system' must be a string"),
     (
