@@ -15,7 +15,17 @@ from typing import Any, TypeVar
 from halo_forge.core.identity import derive_seed
 from halo_forge.core.types import Prompt
 
-__all__ = ["Files", "Item", "PublicDataset", "Row", "Unfit", "View", "set_aside"]
+__all__ = [
+    "ODD_ROW",
+    "Elsewhere",
+    "Files",
+    "Item",
+    "PublicDataset",
+    "Row",
+    "Unfit",
+    "View",
+    "set_aside",
+]
 
 Row = Mapping[str, Any]
 """One row of a data set, by column."""
@@ -25,6 +35,22 @@ T = TypeVar("T")
 
 class Unfit(ValueError):
     """A row gives no item; the text is the reason, the same for all rows with that reason."""
+
+
+class Elsewhere(Unfit):
+    """A row belongs to another part of the data set than the one that is read."""
+
+
+ODD_ROW = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What a converter raises where a row is not built as its columns promise: the row's fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +117,7 @@ class PublicDataset:
         answers: Whether rows have answers, so that a model can be trained on them.
         hidden: Share of tests set aside by default in the split ``train``; others keep all, so
             that figures on them mean what others mean by them.
+        hides: Whether tests can be set aside: cases and asserts can, a single function cannot.
         releases: Names of files by which the data set is published elsewhere, with wildcards;
             looked for in a local folder that is no copy of the repository.
     """
@@ -106,6 +133,7 @@ class PublicDataset:
     language: str | None = None
     answers: bool = True
     hidden: float = 0.0
+    hides: bool = False
     releases: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     @property

@@ -25,7 +25,7 @@ from halo_forge.core import registry
 from halo_forge.core.errors import UserError
 from halo_forge.core.types import Prompt
 from halo_forge.data.generic import undescribed
-from halo_forge.data.items import Files, Item, PublicDataset, Unfit, View
+from halo_forge.data.items import ODD_ROW, Files, Item, PublicDataset, Unfit, View
 from halo_forge.data.origin import Origin, from_hub, from_path, matching, split_patterns
 from halo_forge.data.rows import SUFFIXES, read_rows
 from halo_forge.data.training import Thinking, training_record
@@ -165,6 +165,9 @@ def items(selection: Selection, tally: Tally | None = None, *, skip: int = 0) ->
             item = selection.dataset.convert(row, selection.view)
         except Unfit as reason:
             tally.refuse(str(reason), where)
+            continue
+        except ODD_ROW as error:
+            tally.refuse(f"cannot be read ({type(error).__name__})", where)
             continue
         yield item
 

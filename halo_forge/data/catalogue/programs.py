@@ -69,9 +69,8 @@ def _statement(row: Row) -> str:
         text = str(row.get(column) or "").strip()
         if text:
             parts.append(f"{title}: {text}" if title else text)
-    for example in row.get("examples") or []:
-        given, wanted = str(example["input"]).strip(), str(example["output"]).strip()
-        parts.append(f"Example input:\n{given}\nExample output:\n{wanted}")
+    for given, wanted in _pairs(row, "examples"):
+        parts.append(f"Example input:\n{given.strip()}\nExample output:\n{wanted.strip()}")
     limits = _limits(row)
     return "\n\n".join([*parts, limits] if limits else parts)
 
@@ -84,17 +83,23 @@ def _limits(row: Row) -> str:
 
 
 def _cases(row: Row) -> Iterator[TestCase]:
-    """Yield the tests: a list of cases, or an object of two lists."""
+    """Yield the tests of all columns."""
     seconds = row.get("time_limit")
     timeout = float(seconds) if isinstance(seconds, int | float) and seconds > 0 else None
     for column in _TESTS:
-        tests: Any = row.get(column)
-        if isinstance(tests, dict):
-            inputs, outputs = tests.get("input") or [], tests.get("output") or []
-            tests = [{"input": a, "output": b} for a, b in zip(inputs, outputs, strict=False)]
-        for case in tests if isinstance(tests, list) else []:
-            if isinstance(case.get("input"), str) and isinstance(case.get("output"), str):
-                yield TestCase(case["input"], case["output"], timeout=timeout)
+        for given, wanted in _pairs(row, column):
+            yield TestCase(given, wanted, timeout=timeout)
+
+
+def _pairs(row: Row, column: str) -> Iterator[tuple[str, str]]:
+    """Yield inputs and outputs: of a list of cases, or of an object of two lists."""
+    tests: Any = row.get(column)
+    if isinstance(tests, dict):
+        inputs, outputs = tests.get("input") or [], tests.get("output") or []
+        tests = [{"input": a, "output": b} for a, b in zip(inputs, outputs, strict=False)]
+    for case in tests if isinstance(tests, list) else []:
+        if isinstance(case.get("input"), str) and isinstance(case.get("output"), str):
+            yield case["input"], case["output"]
 
 
 def _difficulty(rating: Any) -> int | None:

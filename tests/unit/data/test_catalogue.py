@@ -26,6 +26,11 @@ _COTS = {
     "generation": "<think>\neasy\n</think>\n```cpp\nint main() {}\n```",
 }  # fmt: skip
 
+_MBPP = {
+    "task_id": 601, "text": "Double.", "code": "def f(n):\n    return 2 * n",
+    "test_list": ["assert f(1) == 2", "assert f(2) == 4"],
+}  # fmt: skip
+
 
 def _convert(name, row, **view):
     return public_datasets.get(name).convert(row, View(**view))
@@ -139,6 +144,33 @@ def test_codeforces():
     ):
         with pytest.raises(Unfit, match=reason):
             _convert("codeforces_cpp", {**_COTS, **change})
+
+
+def test_codeforces_examples_in_two_lists():
+    """They are shown as those in a list of cases are."""
+    two = {**_COTS, "examples": {"input": ["1 2"], "output": ["3"]}}
+    text = _convert("codeforces_cpp", _COTS).prompt.text
+    assert "Example input:\n1 2\nExample output:\n3" in text
+    assert _convert("codeforces_cpp", two).prompt.text == text
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "odd"),
+    [
+        ("mbpp", _MBPP, {**_MBPP, "test_list": ["assert f(" + "-" * 100_000 + "1) == 1"]}),
+        ("mbpp", _MBPP, {**_MBPP, "test_list": ["f(1)"]}),
+        ("mbpp", _MBPP, {**_MBPP, "test_imports": 3}),
+        ("codeforces_cpp", _COTS, {**_COTS, "public_tests": ["1 2"]}),
+        ("codeforces_cpp", _COTS, {**_COTS, "generation": "", "messages": "said"}),
+    ],
+)
+def test_an_odd_row_costs_itself(tmp_path, name, good, odd):
+    """It is counted with its place, and the next row is read."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in (odd, good)))
+    tally = public_datasets.Tally()
+    assert len(list(public_datasets.items(public_datasets.select(name, source=path), tally))) == 1
+    assert list(tally.first.values()) == ["rows.jsonl:1"]
 
 
 def test_codeforces_rust():
