@@ -115,18 +115,20 @@ def select(  # noqa: PLR0913 - keywords, each a choice of its own
         hidden: Share of a task's tests that is hidden; the data set's own when absent.
 
     Raises:
-        UserError: If there is no such data set, configuration, split or file.
+        UserError: If there is no such data set, configuration, split or file, or it cannot hide
+            tests and is asked to.
         StoreFault: If the hub cannot be asked.
     """
     if ref in names() or ":" in ref:
         if prompt_field is not None or response_field is not None:
             raise UserError(f"dataset {ref!r} knows its columns; --prompt-field is for others")
         dataset = get(ref)
+        _refuse_to_hide(dataset, hidden)
         view = _view(dataset, config, split, seed, hidden)
         files = dataset.configs[view.config][view.split]
         origin = _files_of(dataset, view, files, source, revision)
         return Selection(dataset, view, origin, files.rows)
-    view = View(config or "", split or "train", seed, hidden or 0.0)
+    view = View(config or "", split or "train", seed)
     if source is None and _looks_local(ref):
         ref, source = Path(ref).name, ref
     elif "/" not in ref:
@@ -135,8 +137,10 @@ def select(  # noqa: PLR0913 - keywords, each a choice of its own
             "or an id on the hub (owner/name), or a file."
         )
     dataset = undescribed(ref, "" if source is not None else ref, prompt_field, response_field)
+    _refuse_to_hide(dataset, hidden)
     if source is not None:
         path = Path(source).expanduser()
+        _refuse_part_of_file(path, config, split)
         found = from_path(path, lambda all_, card: split_patterns(all_, card, config, view.split))
     else:
         found = from_hub(
@@ -257,6 +261,25 @@ def _view(
     if hidden is None:
         hidden = dataset.hidden if split == "train" else 0.0
     return View(config, split, seed, hidden)
+
+
+def _refuse_to_hide(dataset: PublicDataset, hidden: float | None) -> None:
+    if hidden and not dataset.hides:
+        able = ", ".join(name for name in names() if get(name).hides)
+        raise UserError(
+            f"dataset {dataset.name!r} has no tests that can be set aside: leave out "
+            f"--hidden-share. It works for {able}."
+        )
+
+
+def _refuse_part_of_file(path: Path, config: str | None, split: str | None) -> None:
+    """Refuse to take the whole of a file for the part that is asked for."""
+    if path.is_file() and (config, split) != (None, None):
+        flag = "--config-name" if split is None else "--split"
+        raise UserError(
+            f"{path}: is one file and nothing says which of its rows are which: leave out {flag}, "
+            "or name the folder that holds a file for each."
+        )
 
 
 def _files_of(

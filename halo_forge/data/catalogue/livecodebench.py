@@ -136,4 +136,5 @@ livecodebench = PublicDataset(
     convert=_item,
     language="python",
     answers=False,
+    hides=True,
 )  # fmt: skip

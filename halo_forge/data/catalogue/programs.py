@@ -139,6 +139,7 @@ def _cots(language: str, config: str, title: str) -> PublicDataset:
         convert=partial(_item, language=language, answers=True),
         language=language,
         hidden=0.5,
+        hides=True,
     )  # fmt: skip
 
 
@@ -168,4 +169,5 @@ codeforces_rust = PublicDataset(
     language="rust",
     answers=False,
     hidden=0.5,
+    hides=True,
 )  # fmt: skip

@@ -21,7 +21,16 @@ from halo_forge.data.function_tests import (
     missing_imports,
     read_tests,
 )
-from halo_forge.data.items import Files, Item, PublicDataset, Row, Unfit, View, set_aside
+from halo_forge.data.items import (
+    Elsewhere,
+    Files,
+    Item,
+    PublicDataset,
+    Row,
+    Unfit,
+    View,
+    set_aside,
+)
 from halo_forge.utils.text import fenced
 
 __all__ = ["humaneval", "humaneval_plus", "mbpp", "mbpp_plus"]
@@ -41,7 +50,7 @@ def _mbpp_item(row: Row, view: View) -> Item:
     """Read a row of MBPP: full, sanitized, or with its tests as one function."""
     number = _number(row)
     if number not in _MBPP_IDS.get(view.split, ()):
-        raise Unfit("belongs to another split")
+        raise Elsewhere("belongs to another split")
     tests, setup = _mbpp_tests(row)
     solution = _clean(row.get("code"))
     calls = _calls(tests, solution)
@@ -186,6 +195,7 @@ mbpp = PublicDataset(
     convert=_mbpp_item,
     language="python",
     hidden=1 / 3,
+    hides=True,
     releases={"full": ("mbpp.jsonl",), "sanitized": ("sanitized-mbpp.json",)},
 )
 

@@ -259,6 +259,24 @@ def test_what_does_not_exist():
         list(public_datasets.training_records("multipl-e", source=public_file("README.md")))
 
 
+def test_what_cannot_be_done_is_not_recorded(tmp_path):
+    """A share of tests that nobody sets aside, and a split of a file that knows of none."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"prompt": "q", "completion": "a"}\n')
+    for name, source in (("humaneval", path), (str(path), None)):
+        with pytest.raises(UserError, match=r"no tests that can be set aside.* mbpp"):
+            public_datasets.select(name, source=source, hidden=0.5)
+        assert public_datasets.select(name, source=source, hidden=0.0).view.hidden == 0.0
+    for choice in ({"split": "test"}, {"config": "main"}, {"split": "train", "config": "main"}):
+        with pytest.raises(UserError, match=r"rows\.jsonl: is one file"):
+            public_datasets.select(str(path), **choice)
+        with pytest.raises(UserError, match=r"rows\.jsonl: is one file"):
+            public_datasets.select("owner/name", source=path, **choice)
+    for name in public_datasets.names():
+        one = public_datasets.get(name)
+        assert one.hides or not one.hidden
+
+
 def test_hidden_tests_are_split_by_seed_and_name():
     """The same seed gives the same split, another one another; one is always kept."""
     cases = list(range(10))
