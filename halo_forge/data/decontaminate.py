@@ -27,7 +27,8 @@ from halo_forge.data.code import normal_tokens
 from halo_forge.data.content import Content, chat_content, prompt_content, row_content
 from halo_forge.data.conversations import TrainingRecord
 from halo_forge.data.formats import prompt_record
-from halo_forge.data.items import Item, Unfit
+from halo_forge.data.items import ODD_ROW, Elsewhere, Item, Row, Unfit
+from halo_forge.data.public_datasets import Selection
 from halo_forge.data.rows import read_rows
 from halo_forge.store.growing import file_digest
 from halo_forge.utils.jsonl import BadLine
@@ -282,10 +283,14 @@ def _items(source: str) -> Iterator[tuple[str, Content]]:
         for prompt in load_builtin(source):
             yield prompt.id, row_content(prompt_record(prompt))
         return
-    for path in _files(source):
+    chosen = _selection(source)
+    named = "/" in source.partition("=")[0]  # without a split, all that is there is compared
+    for path in chosen.origin.files() if chosen is not None else [Path(source)]:
         for line, row in read_rows(path):
             if isinstance(row, BadLine):
                 raise UserError(f"{path}:{line}: {row.reason}")
+            if chosen is not None and named and _is_elsewhere(row, chosen):
+                continue
             content = row_content(row)
             if content.texts or content.codes:
                 given = (row[key] for key in _NAMES if row.get(key) is not None)
@@ -294,15 +299,33 @@ def _items(source: str) -> Iterator[tuple[str, Content]]:
 
 def _files(source: str) -> Iterable[Path]:
     """Return the files of a benchmark: one, or those of a public data set as they are published."""
+    chosen = _selection(source)
+    return [Path(source)] if chosen is None else chosen.origin.files()
+
+
+def _is_elsewhere(row: Row, chosen: Selection) -> bool:
+    """Tell whether a row is of another split: some are published with all splits in one file."""
+    if len(chosen.dataset.splits(chosen.view.config)) < 2:
+        return False
+    try:
+        chosen.dataset.convert(row, chosen.view)
+    except Elsewhere:
+        return True
+    except ODD_ROW:
+        return False  # no task for us, but still one to compare with
+    return False
+
+
+def _selection(source: str) -> Selection | None:
+    """Return the part of a public data set that a source names; None where it is a file."""
     path = Path(source)
     if path.is_file():
-        return [path]
+        return None
     name, _, folder = source.partition("=")
     dataset, _, split = name.partition("/")
     known = public_datasets.names()
     if dataset in known:
-        chosen = public_datasets.select(dataset, split=split or None, source=folder or None)
-        return chosen.origin.files()
+        return public_datasets.select(dataset, split=split or None, source=folder or None)
     beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
     raise UserError(
         f"{path}: no such file, and no public data set."

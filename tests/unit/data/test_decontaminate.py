@@ -217,6 +217,26 @@ def test_benchmarks_by_name():
         Benchmarks(DecontaminationSettings(against=("humaneval_pluss",)))
 
 
+def test_a_split_of_a_release_with_all_splits(tmp_path):
+    """Only the tasks of the split that is named; what is no task for us is compared with."""
+    release = tmp_path / "mbpp.jsonl"
+    texts = {11: _TASK, 601: "Reverse a linked list in place.", 12: "Sum the digits of a number."}
+    test = ["assert f(1) == 1"]
+    rows = [
+        {"task_id": number, "text": text, "code": "def f(n):\n    return n", "test_list": test}
+        for number, text in texts.items()
+    ]
+    rows[2]["test_list"] = ["not python"]
+    release.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name, wanted in (("mbpp/test", {11, 12}), ("mbpp/train", {601}), ("mbpp", {11, 12, 601})):
+        against = f"{name}={tmp_path}"
+        named = Benchmarks(DecontaminationSettings(against=(against,)))
+        (facts,) = named.facts()["against"]
+        assert (facts["tasks"], list(facts["sha256"])) == (len(wanted), ["mbpp.jsonl"])
+        found = {n for n, text in texts.items() if named.overlaps(Content((text,)))}
+        assert found == wanted
+
+
 def test_compressed_benchmarks(tmp_path):
     """A gzip file is read like a plain one; Python's NaN is no reason to give up."""
     path = tmp_path / "bench.jsonl.gz"
