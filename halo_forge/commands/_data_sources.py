@@ -93,13 +93,14 @@ def prepare_command(
         _list(as_json=as_json)
         return
     settings = _options.resolve(ctx, SourceConfig).value
-    work = _work("training", settings)
+    benchmarks = _benchmarks(settings)
+    work = _work("training", settings, benchmarks)
     if dry_run:
         _describe(work, as_json=as_json)
         return
     _run(
         work,
-        lambda: _clean(_training_line(settings), settings),
+        lambda: _clean(_training_line(settings), benchmarks),
         _options.Display(progress, quiet=quiet, as_json=as_json),
         overwrite=overwrite,
     )
@@ -139,7 +140,8 @@ def prompts_command(
         _list(as_json=as_json)
         return
     settings = _options.resolve(ctx, SourceConfig).value
-    work = _work("prompts", settings)
+    benchmarks = _benchmarks(settings)
+    work = _work("prompts", settings, benchmarks)
     if dry_run:
         _describe(work, as_json=as_json)
         return
@@ -147,14 +149,16 @@ def prompts_command(
         work,
         lambda: _clean(
             partial(prompt_line, system=settings.system_prompt, max_tests=settings.max_tests),
-            settings,
+            benchmarks,
         ),
         _options.Display(progress, quiet=quiet, as_json=as_json),
         overwrite=overwrite,
     )
 
 
-def _work(kind: Literal["training", "prompts"], settings: SourceConfig) -> Work:
+def _work(
+    kind: Literal["training", "prompts"], settings: SourceConfig, benchmarks: Benchmarks | None
+) -> Work:
     if settings.dataset is None or settings.output is None:
         missing = "--dataset" if settings.dataset is None else "--output"
         raise UserError(f"{missing} is missing. The data sets: halo-forge data prepare --list")
@@ -170,19 +174,23 @@ def _work(kind: Literal["training", "prompts"], settings: SourceConfig) -> Work:
         hidden=settings.hidden_share,
     )
     told = settings.model_dump(include=_TOLD[kind])
-    if settings.decontaminate.against:
-        told["decontaminate"] = Benchmarks(settings.decontaminate).facts()
+    if benchmarks is not None:
+        told["decontaminate"] = benchmarks.facts()
     if kind == "prompts":
         told["hidden_share"] = selection.view.hidden
     return work_of(selection, kind, Path(settings.output), settings.max_samples, told)
 
 
+def _benchmarks(settings: SourceConfig) -> Benchmarks | None:
+    chosen = settings.decontaminate
+    return Benchmarks(chosen) if chosen.against else None
+
+
 def _clean(
-    make: Callable[[Item], dict[str, Any]], settings: SourceConfig
+    make: Callable[[Item], dict[str, Any]], benchmarks: Benchmarks | None
 ) -> Callable[[Item], dict[str, Any]]:
     """Leave out what holds a task of the benchmarks, if there are any."""
-    chosen = settings.decontaminate
-    return guarded(make, Benchmarks(chosen)) if chosen.against else make
+    return make if benchmarks is None else guarded(make, benchmarks)
 
 
 def _training_line(settings: SourceConfig) -> Callable[[Item], dict[str, Any]]:
@@ -219,9 +227,12 @@ def _run(
         echo_json(manifest | {"output": str(work.output), "already_done": done})
         return
     state = "there already" if done else "written"
-    click.echo(f"{work.output}: {manifest['lines']} lines, {state}; licence {manifest['licence']}")
+    licence = manifest["licence"]  # a stranger's card says it
+    click.echo(printable(f"{work.output}: {manifest['lines']} lines, {state}; licence {licence}"))
     for reason, count in manifest["left_out"].items():
-        click.echo(printable(f"  left out: {count} rows, {reason}"))
+        first = manifest.get("first_left_out", {}).get(reason)
+        place = f" (first: {first})" if first else ""
+        click.echo(printable(f"  left out: {count} rows, {reason}{place}"))
 
 
 def _describe(work: Work, *, as_json: bool) -> None:

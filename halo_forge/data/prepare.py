@@ -242,4 +242,5 @@ def _manifest(work: Work, state: _State) -> dict[str, Any]:
         "rows": tally.rows,
         "lines": state.lines,
         "left_out": dict(tally.unfit),
+        "first_left_out": dict(tally.first),
     }

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from halo_forge.cli import main
+from halo_forge.data import decontaminate, rows
 from halo_forge.data.prompts import load_prompts
 
 
@@ -31,7 +32,7 @@ def test_prepare(source, tmp_path, capsys):
     assert _run("prepare", *_fields(source, output)) == 0
     out = capsys.readouterr().out
     assert out.startswith(f"{output}: 2 lines, written; licence unknown\n")
-    assert "left out: 1 rows, has no column 'ask'" in out
+    assert "left out: 1 rows, has no column 'ask' (first: rows.jsonl:3)\n" in out
     line = json.loads(output.read_text().splitlines()[0])
     assert [turn["content"] for turn in line["messages"]] == ["Q1", "A1"]
     assert _run("prepare", *_fields(source, output)) == 0
@@ -39,6 +40,35 @@ def test_prepare(source, tmp_path, capsys):
     assert _run("prepare", *_fields(source, output), "--thinking", "strip") == 2
     assert "--overwrite" in capsys.readouterr().err
     assert _run("prepare", *_fields(source, output), "--thinking", "strip", "--overwrite") == 0
+
+
+def test_a_licence_is_a_stranger_s_text(tmp_path, capsys):
+    """What a card says does not reach the terminal as it is."""
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    (copy / "README.md").write_text('---\nlicense: "\\e]0;owned\\amit"\n---\n')
+    (copy / "train.jsonl").write_text('{"prompt": "q", "completion": "a"}\n')
+    assert _run("prepare", "-d", copy, "-o", tmp_path / "out.jsonl") == 0
+    out = capsys.readouterr().out
+    assert "owned" in out
+    assert "\x1b" not in out
+    assert "\x07" not in out
+
+
+def test_benchmarks_are_read_once(source, tmp_path, monkeypatch):
+    """Their facts and their use are of one reading."""
+    bench = tmp_path / "bench.jsonl"
+    bench.write_text('{"prompt": "Say the first of all the answers."}\n')
+    read = []
+
+    def counted(path):
+        read.append(path)
+        return rows.read_rows(path)
+
+    monkeypatch.setattr(decontaminate, "read_rows", counted)
+    output = tmp_path / "train.jsonl"
+    assert _run("prepare", *_fields(source, output), "--against", bench) == 0
+    assert read == [bench]
 
 
 def test_templates(source, tmp_path, tiny_model_dir):

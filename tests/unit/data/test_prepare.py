@@ -50,6 +50,8 @@ def test_every_row_is_accounted_for(source, tmp_path):
     assert manifest["lines"] == len(_lines(output))
     assert manifest["lines"] + sum(manifest["left_out"].values()) == 60
     assert manifest["left_out"]["repeats an earlier line"] > 0
+    assert manifest["first_left_out"].keys() == manifest["left_out"].keys()
+    assert "rows.jsonl:10" in manifest["first_left_out"].values()
     assert manifest["files"].keys() == {"rows.jsonl"}
     assert _lines(output)[0] == {
         "messages": [
