@@ -94,7 +94,8 @@ def _object(line: bytes, *, first: bool, exact: bool) -> dict[str, Any] | str:
 def parse_exactly(text: str) -> Any:
     """Parse JSON as Python writes it: whole numbers of any size, ``NaN`` and ``Infinity`` too.
 
-    orjson, which is faster, makes floats of whole numbers beyond 64 bits without a word.
+    orjson, which is faster, makes floats of whole numbers beyond 64 bits without a word. A text
+    with half of a surrogate pair is refused either way: nothing could write it again.
 
     Raises:
         json.JSONDecodeError: If it is no JSON, even so.
@@ -108,13 +109,17 @@ def parse_exactly(text: str) -> Any:
         if not _holds_huge(value):
             return value
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise json.JSONDecodeError("nested too deeply", text[:1], 0) from None
     except json.JSONDecodeError:
         raise
+    except UnicodeEncodeError:
+        raise json.JSONDecodeError("half of a surrogate pair in a text", text[:1], 0) from None
     except ValueError as error:  # a number of thousands of digits
         raise json.JSONDecodeError(str(error).partition(";")[0], text[:1], 0) from None
+    return value
 
 
 def _holds_huge(value: Any) -> bool:

@@ -117,6 +117,8 @@ def test_large_numbers_stay_whole(tmp_path, number):
         ("[" * 100_000 + "1" * 20, "nested too deeply|not JSON"),
         ('{"n": ' + "1" * 5000 + "}", "Exceeds the limit"),
         ('{"n": 1' + "0" * 30, "not JSON"),
+        ('{"a": "\\ud800", "n": NaN}', "half of a surrogate pair"),
+        ('{"\\udfff": 1, "n": Infinity}', "half of a surrogate pair"),
     ],
 )
 def test_what_cannot_be_read_exactly(tmp_path, text, reason):
@@ -125,3 +127,11 @@ def test_what_cannot_be_read_exactly(tmp_path, text, reason):
     path.write_text(text + "\n")
     [(_, bad)] = read_jsonl(path, exact=True)
     assert re.search(reason, bad.reason)
+
+
+def test_whole_pairs_are_read_exactly(tmp_path):
+    """Both halves together are a character."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": "\\ud83d\\ude00", "n": Infinity}\n')
+    [(_, row)] = read_jsonl(path, exact=True)
+    assert row["a"] == "\U0001f600"
