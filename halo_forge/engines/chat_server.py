@@ -136,9 +136,9 @@ class ChatServer:
     def replies(self, questions: Iterable[Question[_Tag] | None]) -> Iterator[tuple[_Tag, Reply]]:
         """Yield the reply to every question, as they arrive.
 
-        ``questions`` is read when there is room for one more. ``None`` in it means that there is
-        no question before the next reply; with no reply to come it is the end. After an error no
-        further question is sent; those under way are waited for and yielded.
+        ``questions`` is read when there is room for one more and no reply is there. ``None`` in it
+        means that there is no question before the next reply; with no reply to come it is the end.
+        After an error no further question is sent; those under way are waited for and yielded.
 
         Raises:
             UserError: If the server refuses a request for a reason that stays.
@@ -149,7 +149,13 @@ class ChatServer:
         broken: HaloForgeError | None = None
         try:
             while True:
-                while broken is None and len(running) < self._server.concurrency:
+                # Reading the next question may take long (a pace is kept there): answers that are
+                # here go first.
+                while (
+                    broken is None
+                    and len(running) < self._server.concurrency
+                    and not any(future.done() for future in running)
+                ):
                     question = next(waiting, None)
                     if question is None:
                         break
@@ -290,7 +296,7 @@ def _read_key(variable: str | None) -> str:
     """Return the secret out of the environment variable that the settings name.
 
     Raises:
-        UserError: If the variable is not set.
+        UserError: If the variable is not set, or holds what no HTTP header can.
     """
     if variable is None:
         return ""
@@ -299,5 +305,11 @@ def _read_key(variable: str | None) -> str:
         raise UserError(
             f"generation.server.api_key_env: the environment variable {variable} is not set. "
             f"Put the server's key there: export {variable}=..."
+        )
+    if not (key.isascii() and key.isprintable()):
+        raise UserError(
+            f"generation.server.api_key_env: the environment variable {variable} holds characters "
+            "that no key has (only printable ASCII can be sent). Copy the server's key again: "
+            f"export {variable}=..."
         )
     return key

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, wait
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from halo_forge.config.server import ServerSettings
 from halo_forge.core.errors import ModelFault, UserError
 from halo_forge.core.types import Message, Prompt, Sample
 from halo_forge.engines.base import Engine, EngineSpec, Request, request_seed
+from halo_forge.engines.chat_server import ChatServer, Question
 from halo_forge.engines.openai_server import OpenAIEngine
 from tests.misbehaving import MODEL, Handler, Misbehaving, completion, misbehaving, refusal
 
@@ -303,6 +305,34 @@ def test_concurrency(server: Misbehaving) -> None:
     assert server.busiest == 3
 
 
+def test_answers_go_before_questions(server: Misbehaving, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that is there does not lie while the next question is waited for."""
+    futures: list[Future[Any]] = []
+    answered: list[int] = []
+    seen: list[list[int]] = []
+
+    def questions() -> Iterator[Question[int]]:
+        for number in range(3):
+            if number == 1:
+                wait(futures)
+            seen.append(list(answered))
+            yield Question(number, "q", {"messages": []})
+
+    chosen = ServerSettings(base_url=server.url, retries=0, timeout=30, concurrency=3)
+    with ChatServer(chosen, MODEL) as asked:
+        begin = asked._portal.start_task_soon
+
+        def noted(*args: Any) -> Any:
+            futures.append(begin(*args))
+            return futures[-1]
+
+        monkeypatch.setattr(asked._portal, "start_task_soon", noted)
+        for tag, _ in asked.replies(questions()):
+            answered.append(tag)
+    assert sorted(answered) == [0, 1, 2]
+    assert 0 in seen[2]
+
+
 def test_stopping_does_not_wait_for_answers(server: Misbehaving) -> None:
     """A caller that stops in the middle drops the requests under way."""
     release = threading.Event()
@@ -440,6 +470,15 @@ def test_a_key_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SERVER_KEY", raising=False)
     with pytest.raises(UserError, match="environment variable SERVER_KEY is not set"):
         OpenAIEngine(spec_of("http://127.0.0.1:1/v1", api_key_env="SERVER_KEY"))
+
+
+@pytest.mark.parametrize("strange", ["\u201c", "\u00e9", "\x07", "\n"])
+def test_a_key_that_cannot_be_sent(monkeypatch: pytest.MonkeyPatch, strange: str) -> None:
+    """A quotation mark or a line end that was copied along is said; the key is not."""
+    monkeypatch.setenv("SERVER_KEY", f"{SECRET}{strange}x")
+    with pytest.raises(UserError, match="variable SERVER_KEY holds characters") as caught:
+        OpenAIEngine(spec_of("http://127.0.0.1:1/v1", api_key_env="SERVER_KEY"))
+    assert SECRET not in str(caught.value)
 
 
 def test_no_address() -> None:
