@@ -25,7 +25,10 @@ __all__ = ["Block", "Flaw", "code_blocks", "find_flaw", "kindred", "misnamed", "
 _LARGEST = 200_000
 """Characters of a program that is looked at; a longer one is a file, not an answer."""
 
-_FENCE = re.compile(r"[ \t>]*(?:[-*+]|\d{1,9}[.)])?[ \t]*(?P<marker>`{3,}|~{3,})(?P<info>[^`\n]*)$")
+# Possessive, so that a long line that is no fence after all is read once.
+_FENCE = re.compile(
+    r"[ \t>]*+(?:(?:[-*+]|\d{1,9}[.)])[ \t]*+)?(?P<marker>`{3,}+|~{3,}+)(?P<info>[^`\n]*)$"
+)
 _QUOTED = re.compile(r"^[ \t]*>[ \t]?")
 _INFO = re.compile(r"[\s,:;=(}]")
 

@@ -13,7 +13,10 @@ from halo_forge.data.code import code_blocks
 __all__ = ["Content", "chat_content", "prompt_content", "row_content"]
 
 _DOCSTRING = re.compile(r"(\"{3}|'{3})(.*?)\1", re.DOTALL)
-_CODE = re.compile(r"[{};]\s*$|\breturn\b|^\s*(?:def|class|import|from|fn|func)\b", re.MULTILINE)
+# Within one line: what took line ends too would read a run of blank lines once for each of them.
+_CODE = re.compile(
+    r"[{};][ \t\r]*$|\breturn\b|^[ \t]*(?:def|class|import|from|fn|func)\b", re.MULTILINE
+)
 _TASKS = ("prompt", "text", "question_content", "question", "instruction", "query", "problem",
           "description", "statement")  # fmt: skip
 _PROGRAMS = ("canonical_solution", "reference", "solution", "code")

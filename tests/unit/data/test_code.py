@@ -49,6 +49,14 @@ def test_blocks(text, blocks):
     assert code_blocks(text) == blocks
 
 
+@pytest.mark.parametrize(
+    "line", [" " * 300_000 + "x ```", "> " * 150_000 + "x ~~~", "~" * 300_000 + "`"]
+)
+def test_a_long_line_is_read_once(line):
+    """A line that looks like a fence up to its end costs no more than its length."""
+    assert code_blocks(line) == []
+
+
 @pytest.mark.parametrize("language", _WHOLE)
 def test_whole_programs_have_no_flaw(language):
     """A whole program is whole, and in the language it says."""

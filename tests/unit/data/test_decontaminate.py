@@ -159,6 +159,14 @@ def test_items_under_way(benchmarks):
             make(item)
 
 
+def test_blank_lines_are_read_once():
+    """Whether a text is code is told in time that follows its length, and line by line."""
+    for text in ("Words.\n" + "\n" * 300_000 + ".", "; " * 150_000 + "."):
+        assert chat_content([Message("assistant", text)]).codes == ()
+    for code in ("a = {\r\n", "So:\n\n\t def f(x):", "call();  \n\n"):
+        assert chat_content([Message("assistant", code)]).codes == ((code, None),)
+
+
 def test_nothing_to_compare_with(tmp_path):
     """A benchmark that is not there, is damaged or holds no task is said, never passed over."""
     empty, bad = tmp_path / "empty.jsonl", tmp_path / "bad.jsonl"
