@@ -32,10 +32,14 @@ _PAIRS = (
 )
 
 
-def read_records(source: str | Path) -> Lines:
+def read_records(source: str | Path, *, exact: bool = False) -> Lines:
     """Yield ``(line, object)`` for every line of a file, or for every built-in prompt.
 
     JSON, CSV and Parquet are told by the name of the file; any other is JSONL.
+
+    Args:
+        source: The file, or ``builtin:LANGUAGE/SPLIT``.
+        exact: Read JSONL as `parse_exactly` does: whole numbers stay what they are.
 
     Raises:
         UserError: If there is no such file or built-in set, or it cannot be read.
@@ -50,7 +54,7 @@ def read_records(source: str | Path) -> Lines:
         yield from read_rows(path)
         return
     try:
-        yield from read_jsonl(path)
+        yield from read_jsonl(path, exact=exact)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
 

@@ -7,6 +7,8 @@ read once more to write what is fit.
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -73,7 +75,8 @@ def validate(
             overlap with a benchmark and are to be kept have it noted in their ``metadata``.
 
     Raises:
-        UserError: If a file cannot be read, or the gold check is asked for without prompts.
+        UserError: If a file cannot be read, if the gold check is asked for without prompts, or if
+            what is fit cannot be written as JSON without a change.
         VerifierFault: If a reference could not be judged.
         StoreFault: If the disk refuses.
     """
@@ -225,11 +228,55 @@ def _write_fit(
     write_lines(
         path,
         (
-            orjson.dumps(_marked(row, marks.get(line, ()))) + b"\n"
-            for line, row in read_records(source)
-            if line not in unfit and not isinstance(row, BadLine)
+            _written(source, line, row, marks.get(line, ()))
+            for line, row in read_records(source, exact=True)
+            if line not in unfit
         ),
     )
+
+
+def _written(
+    source: str | Path, line: int, row: dict[str, Any] | BadLine, overlaps: Sequence[Overlap]
+) -> bytes:
+    """Return the line of a record, which says what the record says and nothing else.
+
+    Raises:
+        UserError: If JSON cannot say it.
+    """
+    if isinstance(row, BadLine):  # fit when whole numbers may become floats
+        raise UserError(f"{source}:{line}: cannot be written as it is: {row.reason}")
+    marked = _marked(row, overlaps)
+    odd = next((name for name, value in marked.items() if not _is_finite(value)), None)
+    if odd is not None:
+        raise UserError(
+            f"{source}:{line}: {odd!r} holds a number that JSON has no word for (NaN or infinite), "
+            "so it cannot be written as it is. Leave it out, or put null for it."
+        )
+    try:
+        return orjson.dumps(marked) + b"\n"
+    except TypeError:
+        pass  # a whole number beyond 64 bits, or what is no JSON
+    try:
+        return json.dumps(marked, ensure_ascii=False).encode() + b"\n"
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UserError(
+            f"{source}:{line}: cannot be written as JSON: {error}. Leave that column out."
+        ) from error
+
+
+def _is_finite(value: Any) -> bool:
+    """Tell whether all floats in a document are numbers; orjson writes null for others."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, float):
+            if not math.isfinite(one):
+                return False
+        elif isinstance(one, list | tuple):
+            waiting.extend(one)
+        elif isinstance(one, dict):
+            waiting.extend(one.values())
+    return True
 
 
 def _digest(record: Record) -> bytes:

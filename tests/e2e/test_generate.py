@@ -20,8 +20,6 @@ from tests.generated_items import good, toothless, wrong
 from tests.llama_server import start_llama
 from tests.misbehaving import MODEL, Handler, Misbehaving, completion, misbehaving, refusal
 
-pytest.importorskip("openai")
-
 SECRET = "sk-very-secret-123"
 LANGUAGES = {
     "cpp_algorithms": "g++",

@@ -352,6 +352,34 @@ def test_lengths(check):
     ]
 
 
+def test_what_is_written_is_what_was_read(check, tmp_path):
+    """Numbers beyond 64 bits stay whole, and other lines are as they were."""
+    clean = tmp_path / "clean.jsonl"
+    notes = [2**64, -(10**40), 1.5, 10**18, [2**80, {"n": 2**70}], 1e300, None]
+    lines = [{"text": f"text {n}", "metadata": {"n": note}} for n, note in enumerate(notes)]
+    assert check(*lines, write=clean).errors == 0
+    assert [json.loads(line) for line in clean.read_text().splitlines()] == lines
+    kinds = [type(json.loads(line)["metadata"]["n"]) for line in clean.read_text().splitlines()]
+    assert kinds == [int, int, float, int, list, float, type(None)]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(b"\xff", "cannot be written as JSON"), (float("nan"), "'n' holds a number")],
+)
+def test_columns_that_json_does_not_know(tmp_path, value, said):
+    """Bytes and NaN of a Parquet file."""
+    arrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path, clean = tmp_path / "rows.parquet", tmp_path / "clean.jsonl"
+    rows = [{"text": "a", "n": None}, {"text": "b", "n": value}]
+    parquet.write_table(arrow.Table.from_pylist(rows), path)
+    with pytest.raises(UserError, match=rf"rows\.parquet:2: {said}"):
+        validate(path, ValidateConfig(), Tools(), write=clean)
+    assert not clean.exists()
+
+
 def test_writes_the_lines_without_errors(check, tmp_path):
     """What is fit is written as it was, in order; warnings stay."""
     clean = tmp_path / "out" / "clean.jsonl"
