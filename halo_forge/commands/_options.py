@@ -27,6 +27,7 @@ __all__ = [
     "assignments",
     "config_files",
     "dry_run",
+    "fork",
     "json_output",
     "progress",
     "quiet",
@@ -203,6 +204,12 @@ class Display:
 json_output = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 dry_run = click.option(
     "--dry-run", is_flag=True, help="Show what would be done with which settings, and stop."
+)
+fork = click.option(
+    "--fork",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Go on from the run in --output with other settings, in a new run directory.",
 )
 quiet = click.option("--quiet", "-q", is_flag=True, help="No progress, errors only.")
 verbose = click.option(

@@ -13,8 +13,6 @@ from halo_forge.commands._output import echo_grid, echo_json
 from halo_forge.config.base import flatten
 from halo_forge.config.load import Resolved
 from halo_forge.config.raft import RaftConfig
-from halo_forge.data.decontaminate import decontaminate_prompts
-from halo_forge.data.prompts import load_prompts
 from halo_forge.report.records import Run, is_run, read_run
 from halo_forge.report.tables import before_after, settings_grid
 from halo_forge.store.run_dir import RunDir
@@ -70,12 +68,15 @@ def train_and_show(config: RaftConfig, display: Display, *, fork: Path | None = 
 
 
 def _plan(config: RaftConfig, path: Path) -> dict[str, Any]:
-    prompts = len(decontaminate_prompts(load_prompts(config.prompts), config.decontaminate).kept)
+    from halo_forge.rlvr.material import read_material
+
+    material = read_material(config)
+    prompts = len(material.prompts)
     return {
         "run": printable(str(path)),
         "prompts": prompts,
         "answers_per_cycle": prompts * config.raft.samples_per_prompt,
-        "heldout_prompts": len(load_prompts(config.eval_prompts)) if config.eval_prompts else 0,
+        "heldout_prompts": len(material.heldout),
         "cycles_done": read_run(path).done if is_run(path) else 0,
     }
 

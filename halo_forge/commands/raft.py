@@ -22,12 +22,7 @@ def command() -> None:
 @_options.config_files
 @_options.settings(RaftConfig, RAFT_FLAGS)
 @_options.assignments
-@click.option(
-    "--fork",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Go on from the run in --output with other settings, in a new run directory.",
-)
+@_options.fork
 @_options.dry_run
 @_options.json_output
 @_options.progress

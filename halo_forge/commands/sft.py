@@ -50,12 +50,7 @@ def command() -> None:
 @click.option(
     "--resume", is_flag=True, help="Only go on with the run in --output; never begin one."
 )
-@click.option(
-    "--fork",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Go on from the run in --output with other settings, in a new run directory.",
-)
+@_options.fork
 @_options.dry_run
 @_options.json_output
 @_options.progress

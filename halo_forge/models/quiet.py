@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from transformers.utils import logging as transformers_logging
 
-__all__ = ["no_progress_bars", "peft_warnings_ignored"]
+__all__ = ["no_loading_reports", "no_progress_bars", "peft_warnings_ignored"]
 
 
 @contextmanager
@@ -21,6 +21,17 @@ def no_progress_bars() -> Iterator[None]:
     finally:
         if shown:
             transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def no_loading_reports() -> Iterator[None]:
+    """Keep transformers' warnings about weights that a model has no place for to itself."""
+    level = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
 
 
 @contextmanager

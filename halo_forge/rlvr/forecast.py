@@ -338,6 +338,8 @@ def _start(trials: Trials | None) -> tuple[float, float] | None:
 
 def _assumptions(job: Job, trials: Trials | None) -> Iterator[str]:
     yield job.expected.words
+    if job.adaptive:
+        yield f"each prompt gets all {job.samples} answers; the adaptive budget spares some"
     if trials is None:
         yield "nothing was rehearsed: no seconds, no activations"
         return

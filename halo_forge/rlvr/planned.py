@@ -18,7 +18,8 @@ class Job:
 
     Attributes:
         prompts: Tokens of each training prompt.
-        samples: Answers to each.
+        samples: Answers to each; the most, where the budget is adaptive.
+        adaptive: Whether a prompt may get fewer.
         heldout: Tokens of each held-out prompt.
         heldout_samples: Answers to each.
         cycles: Cycles.
@@ -33,6 +34,7 @@ class Job:
 
     prompts: Sequence[int]
     samples: int
+    adaptive: bool
     heldout: Sequence[int]
     heldout_samples: int
     cycles: int

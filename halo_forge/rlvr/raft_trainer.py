@@ -13,12 +13,12 @@ from halo_forge.config.raft import RaftConfig
 from halo_forge.core import registry
 from halo_forge.core.errors import UserError
 from halo_forge.core.types import Prompt
-from halo_forge.data.decontaminate import Cleaned, decontaminate_prompts
-from halo_forge.data.prompts import load_prompts, prompts_digest, write_prompts
+from halo_forge.data.prompts import prompts_digest, write_prompts
 from halo_forge.engines.base import Engine, EngineSpec, open_engine
 from halo_forge.models.kept import BaseKeeper
 from halo_forge.rlvr.cycle import Collaborators, run_cycles
 from halo_forge.rlvr.judges import make_verifier
+from halo_forge.rlvr.material import Material, read_material
 from halo_forge.rlvr.verifiers.base import Verifier
 from halo_forge.sft.attempt import attempt_facts, log_file, open_trackers
 from halo_forge.sft.base import Learner
@@ -54,11 +54,8 @@ class RAFTTrainer:
             Fault: If the machine or the disk lets us down; the same command goes on later.
         """
         config = self._config
-        cleaned = decontaminate_prompts(
-            load_prompts(config.prompts, system=config.system_prompt), config.decontaminate
-        )
-        prompts = cleaned.kept
-        eval_prompts = _load_heldout(config, prompts)
+        material = read_material(config)
+        prompts, eval_prompts = material.prompts, material.heldout
         run = RunDir(Path(config.output_dir))
         start = config.sft_checkpoint or config.model.name
         with ExitStack() as stack:
@@ -73,7 +70,7 @@ class RAFTTrainer:
             self._check_parts(start, learner)
             guarded = self._guarded(start, verifier, prompts, eval_prompts)
             stack.enter_context(run.lock())
-            self._claim(run, guarded, cleaned, eval_prompts)
+            self._claim(run, guarded, material)
             stack.enter_context(log_file(run))
             crew = Collaborators(
                 config=config,
@@ -137,32 +134,16 @@ class RAFTTrainer:
         self,
         run: RunDir,
         guarded: Mapping[str, Any],
-        cleaned: Cleaned[Prompt],
-        eval_prompts: Sequence[Prompt],
+        material: Material,
     ) -> None:
         """Make the directory this run's own, and note the machine and what was not trained on."""
         facts = attempt_facts(run)
-        if cleaned.facts:
-            facts["decontamination"] = cleaned.facts
+        if material.decontamination:
+            facts["decontamination"] = material.decontamination
         run.claim(guarded, facts, dump_yaml(self._config))
         with disk_errors(run.path):
-            write_prompts(run.prompts_path, cleaned.kept)
-            write_prompts(run.eval_prompts_path, eval_prompts)
-
-
-def _load_heldout(config: RaftConfig, prompts: Sequence[Prompt]) -> list[Prompt]:
-    """Read the held-out prompts and refuse those that are trained on."""
-    if config.eval_prompts is None:
-        return []
-    heldout = load_prompts(config.eval_prompts, system=config.system_prompt)
-    trained = {prompt.text for prompt in prompts}
-    leaks = [prompt.id for prompt in heldout if prompt.text in trained]
-    if leaks:
-        raise UserError(
-            f"{config.eval_prompts}: {len(leaks)} held-out prompts are also trained on, first "
-            f"{leaks[0]!r}. A rate measured on them would show memory, not learning."
-        )
-    return heldout
+            write_prompts(run.prompts_path, material.prompts)
+            write_prompts(run.eval_prompts_path, material.heldout)
 
 
 def _forked(config: RaftConfig, fork: Path) -> RaftConfig:

@@ -14,12 +14,12 @@ import psutil  # type: ignore[import-untyped]
 from halo_forge.config.raft import RaftConfig
 from halo_forge.core.errors import ModelFault, UserError
 from halo_forge.core.types import Prompt, Sample, TrainingExample
-from halo_forge.data.prompts import load_prompts
 from halo_forge.engines.base import EngineSpec
 from halo_forge.models.roofline import Shape, step_work, training_work
 from halo_forge.rlvr.expectation import assume, expect_like
 from halo_forge.rlvr.forecast import forecast, rows_of, usual_positions
 from halo_forge.rlvr.judges import make_verifier
+from halo_forge.rlvr.material import read_material
 from halo_forge.rlvr.planned import Forecast, Job, Judging, Machine, Trials
 from halo_forge.rlvr.verifiers.batch import judge_all
 from halo_forge.tracking.base import Observer
@@ -61,9 +61,9 @@ def survey(
         )
     floor = psutil.Process().memory_info().rss
     observer.message("reading the prompts")
-    prompts = load_prompts(config.prompts, system=config.system_prompt)
-    heldout = _heldout(config)
-    job = _job(config, prompts, heldout, like)
+    material = read_material(config)
+    prompts = material.prompts
+    job = _job(config, prompts, material.heldout, like)
     start = config.sft_checkpoint or config.model.name
     shape = _shape(config, start)
     machine = _machine(config, start, floor, observer)
@@ -80,12 +80,6 @@ def survey(
         judging = _judge(config, prompts, job.expected.texts)
         trials = replace(trials, importing=importing, judging=judging)
     return forecast(job, machine, shape, trials)
-
-
-def _heldout(config: RaftConfig) -> list[Prompt]:
-    if config.eval_prompts is None:
-        return []
-    return load_prompts(config.eval_prompts, system=config.system_prompt)
 
 
 def _job(
@@ -108,6 +102,7 @@ def _job(
     return Job(
         prompts=asked,
         samples=config.raft.samples_per_prompt,
+        adaptive=config.generation.sampling == "adaptive",
         heldout=apart,
         heldout_samples=config.evaluation.samples_per_prompt,
         cycles=config.raft.num_cycles,
@@ -185,13 +180,15 @@ def _answer(job: Job) -> tuple[int, int]:
 
 def _rehearse(config: RaftConfig, start: str, job: Job, cut: Shape, rows: list[int]) -> Trials:
     from halo_forge.models.cut import first_layers
+    from halo_forge.models.quiet import no_loading_reports
     from halo_forge.sft.base import FitRequest
     from halo_forge.sft.rehearsal import rehearse_decoding, rehearse_training
 
     trust = config.model.trust_remote_code
     length, said = _answer(job)
     prompt = (1,) * (sum(job.prompts) // len(job.prompts))
-    with first_layers(start, cut.layers) as folder:
+    # the layers that are left out are reported as unexpected weights, which they are meant to be
+    with no_loading_reports(), first_layers(start, cut.layers) as folder:
         spec = EngineSpec(str(folder), config.generation, config.hardware, trust_remote_code=trust)
         decoding = rehearse_decoding(spec, prompt, rows, _positions(job))
         request = FitRequest(

@@ -48,7 +48,8 @@ class FitRequest:
         validation: Examples that are scored after each epoch, if any.
         waypoints: Where states to go on from are kept; a phase that finds one goes on from it.
             None: a phase that is interrupted begins anew.
-        save_steps: Optimiser steps between two of them; the end of an epoch has one too.
+        save_steps: Optimiser steps between two of them; the end of an epoch has one too. Needed
+            where there are waypoints.
         qlora: How frozen weights are quantised, if they are.
         trackers: Told the figures of each step.
     """
@@ -65,7 +66,7 @@ class FitRequest:
     card: Callable[[FitReport], str] | None = None
     validation: Validation | None = None
     waypoints: Waypoints | None = None
-    save_steps: int = 100
+    save_steps: int | None = None
     qlora: QloraSettings | None = None
     trackers: Sequence[Tracker] = ()
 

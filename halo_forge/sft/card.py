@@ -10,6 +10,7 @@ from typing import Any
 from halo_forge.config.load import dump_yaml
 from halo_forge.config.sft import SFTConfig
 from halo_forge.data import public_datasets
+from halo_forge.data.builtin import PREFIX
 from halo_forge.models.refs import base_ref, resolve
 from halo_forge.sft.base import FitReport
 from halo_forge.store.growing import read_manifest
@@ -44,8 +45,8 @@ be used for depends on that and on the data.
 
 ## Settings
 
-```yaml
-{settings}```
+~~~~yaml
+{settings}~~~~
 """
 
 
@@ -57,7 +58,7 @@ def write_card(config: SFTConfig, data: Mapping[str, Mapping[str, Any]], report:
         data: Figures of each part of the data, by its name.
         report: What training did.
     """
-    base = base_ref(config.model.name)
+    base = _name(base_ref(config.model.name))
     licence = base_licence(config.model.name)
     adapters = config.lora.enabled
     return _CARD.format(
@@ -70,8 +71,30 @@ def write_card(config: SFTConfig, data: Mapping[str, Mapping[str, Any]], report:
         steps=report.steps,
         loss=report.loss,
         validation=_validation(report),
-        settings=dump_yaml(config),
+        settings=dump_yaml(_shown(config)),
     )
+
+
+def _shown(config: SFTConfig) -> SFTConfig:
+    """Return the settings without the folders of this machine: a card goes where the model goes."""
+    data = config.data
+    files = {
+        name: Path(value).name
+        for name in ("train_file", "validation_file", "source")
+        if (value := getattr(data, name)) is not None and not value.startswith(PREFIX)
+    }
+    return config.model_copy(
+        update={
+            "data": data.model_copy(update=files),
+            "model": config.model.model_copy(update={"name": _name(config.model.name)}),
+            "output_dir": Path(config.output_dir).name,
+        }
+    )
+
+
+def _name(ref: str) -> str:
+    """Return what a model is called: of a local folder only its last part."""
+    return Path(ref).name if Path(ref).exists() else ref
 
 
 def base_licence(ref: str) -> str | None:

@@ -279,12 +279,13 @@ def _report(
     history = trainer.state.log_history
     scored = [(int(entry["step"]), entry["eval_loss"]) for entry in history if "eval_loss" in entry]
     kept = best_step(history) if request.waypoints else None
+    epochs = trainer.state.global_step // trainer.steps_an_epoch  # fewer after an early stop
     return FitReport(
         steps=trainer.state.global_step,
         loss=_mean(trainer, "loss"),
         grad_norm=_mean(trainer, "grad_norm"),
         entropy=_mean(trainer, "entropy"),
-        tokens=sum(e.loss_tokens for e in examples) * request.training.epochs,
+        tokens=sum(e.loss_tokens for e in examples) * epochs,
         seconds=0.0,
         losses=tuple(entry["loss"] for entry in history if "loss" in entry),
         eval_losses=tuple(scored),

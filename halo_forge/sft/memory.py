@@ -15,7 +15,7 @@ from halo_forge.core.errors import UserError
 from halo_forge.models.load import Model, pick_dtype
 from halo_forge.models.lora import add_lora
 from halo_forge.models.memory import free_memory
-from halo_forge.models.structure import backbone, plain
+from halo_forge.models.structure import backbone, output_layer, plain
 from halo_forge.utils.hardware import probe
 
 __all__ = [
@@ -119,18 +119,27 @@ def plan_memory(skeleton: PreTrainedModel, config: SFTConfig, device: torch.devi
         device: Where it is to be trained.
     """
     whole = sum(p.numel() for p in skeleton.parameters())
+    # bitsandbytes keeps embeddings, norms and the output layer as they are
+    linear = sum(m.weight.numel() for m in _linear(skeleton))
     if not config.lora.enabled:
         trained, frozen = whole, 0.0
     else:
         model = add_lora(skeleton, config.lora, seed=0)
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         narrow = pick_dtype(config.hardware.bf16, device).itemsize
-        frozen = whole * (_FOUR_BITS if config.qlora.enabled else narrow)
+        small = linear if config.qlora.enabled else 0
+        frozen = small * _FOUR_BITS + (whole - small) * narrow
     return MemoryPlan(
         frozen=int(frozen),
         trained=trained * torch.float32.itemsize + trained_bytes(trained),
         free=free_memory(device, probe()),
     )
+
+
+def _linear(model: PreTrainedModel) -> list[torch.nn.Linear]:
+    head = output_layer(model)
+    modules = model.modules()
+    return [one for one in modules if type(one) is torch.nn.Linear and one is not head]
 
 
 def choose_checkpointing(

@@ -91,11 +91,13 @@ class SFTTrainer:
         train, validation = self._encoded(material)
         memory = self._check_parts()
         run = RunDir(Path(config.output_dir))
+        steps = optimizer_steps(len(train.examples), config.training, place().count)
+        complete = run.final_model_path.is_dir()
         return {
             "run": config.output_dir,
-            "complete": run.final_model_path.is_dir(),
-            "state": _last_step(run),
-            "steps": optimizer_steps(len(train.examples), config.training, place().count),
+            "complete": complete,
+            "state": steps if complete else _last_step(run),
+            "steps": steps,
             "train": train.counts(),
             "validation": validation.counts(),
             "memory": memory,
@@ -275,7 +277,6 @@ def _made_for_tests(name: str) -> str | None:
 
 
 def _figures(run: RunDir, data: dict[str, Any], report: FitReport) -> dict[str, Any]:
-    trained = report.tokens / report.seconds if report.seconds else None
     return {
         "final_model": str(run.final_model_path),
         "steps": report.steps,
@@ -286,7 +287,6 @@ def _figures(run: RunDir, data: dict[str, Any], report: FitReport) -> dict[str, 
         "entropy": report.entropy,
         "grad_norm": report.grad_norm,
         "data": data,
-        "loss_tokens_per_s": trained,
         "seconds": report.seconds or None,
     }
 

@@ -18,6 +18,7 @@ ANSWERS = Answers((100,) * 32, ((200, 100),) * 8, (100,) * 8)
 JOB = Job(
     prompts=[100] * 8,
     samples=4,
+    adaptive=False,
     heldout=[100] * 4,
     heldout_samples=2,
     cycles=3,
@@ -174,3 +175,10 @@ def test_disk() -> None:
     once = forecast(replace(JOB, cycles=1), MACHINE, SHAPE, TRIALS).disk
     assert disk["journals"] == 3 * once["journals"]
     assert 32 * 100 * 30 < once["journals"] < 32 * 200 * 60
+
+
+def test_an_adaptive_budget_is_an_assumption() -> None:
+    """That each prompt is planned with all of its answers is said where it may get fewer."""
+    said = " ".join(forecast(replace(JOB, adaptive=True), MACHINE, SHAPE, TRIALS).assumptions)
+    assert "adaptive" in said
+    assert "adaptive" not in " ".join(forecast(JOB, MACHINE, SHAPE, TRIALS).assumptions)

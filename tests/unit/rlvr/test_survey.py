@@ -11,6 +11,7 @@ from halo_forge.data.prompts import load_prompts, write_prompts
 from halo_forge.models import speed
 from halo_forge.models.roofline import Rates
 from halo_forge.rlvr import survey as surveying
+from halo_forge.rlvr.material import read_material
 from halo_forge.rlvr.survey import survey
 from halo_forge.tracking.base import NullObserver
 
@@ -81,3 +82,14 @@ def test_other_engines_are_not_planned(make) -> None:
     config = make(generation={"engine": "scripted", "script": "x"})
     with pytest.raises(UserError, match="engine transformers alone"):
         survey(config, None, NullObserver())
+
+
+def test_the_run_that_is_planned_is_the_run(make, tmp_path) -> None:
+    """What the run would refuse has no plan, and benchmarks' tasks are left out as it does."""
+    own = str(tmp_path / "prompts.jsonl")
+    with pytest.raises(UserError, match="also trained on"):
+        survey(make(eval_prompts=own), None, NullObserver())
+    benchmark = tmp_path / "benchmark.jsonl"
+    write_prompts(benchmark, load_prompts(own)[:1])
+    config = make(decontaminate={"against": (str(benchmark),)})
+    assert len(read_material(config).prompts) == 3

@@ -177,6 +177,9 @@ def test_patience(phase, watched):
     scores = [loss for _, loss in report.eval_losses]
     assert len(scores) < 30
     assert scores[-1] >= scores[-2] == min(scores)
+    assert report.tokens % len(scores) == 0
+    once, _ = phase("once", **settings | {"epochs": 1})[1:]
+    assert report.tokens == once.tokens * len(scores)  # epochs that never ran count nothing
 
     def plug(*call, **named):
         raise KeyboardInterrupt

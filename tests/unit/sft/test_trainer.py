@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from halo_forge.config.load import load_config
 from halo_forge.core.errors import UserError
@@ -184,6 +185,7 @@ def test_a_file_with_a_manifest(settings, tmp_path):
     card = (tmp_path / "run" / "final_model" / "README.md").read_text()
     for line in ("- file: train.jsonl", "- dataset: mine", "- licence: MIT", "- revision: abc"):
         assert line in card
+    assert str(tmp_path) not in card
 
 
 @pytest.mark.parametrize(
@@ -225,3 +227,21 @@ def test_a_benchmarks_tasks_are_not_trained_on(settings, tmp_path):
     facts = RunDir(tmp_path / "run").read_info()["attempts"][-1]["decontamination"]
     assert (facts["checked"], facts["overlapping"]) == (len(NAMES) + 1, 1)
     assert facts["first"][0]["record"] == f"line {len(NAMES) + 1}"
+
+
+def test_a_finished_run_owes_nothing(settings):
+    """The plan of a run that is complete says that all of its steps are done."""
+    trainer(settings).train()
+    plan = trainer(settings).plan()
+    assert plan["complete"]
+    assert plan["state"] == plan["steps"] > 0
+
+
+def test_four_bits_are_of_linear_layers_alone(settings, tiny_model_dir):
+    """Embeddings, norms and the output layer stay as they are in the plan, as bitsandbytes does."""
+    skeleton = load.load_skeleton(tiny_model_dir)
+    whole = sum(p.numel() for p in skeleton.parameters())
+    config = load_config(SFTConfig, [], settings | {"qlora.enabled": True}).value
+    planned = memory.plan_memory(skeleton, config, torch.device("cpu"))
+    embedded = skeleton.get_input_embeddings().weight.numel()
+    assert 4 * embedded < planned.frozen < 4 * whole

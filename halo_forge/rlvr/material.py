@@ -1,0 +1,54 @@
+"""What a run is given: prompts to train on, without benchmarks' tasks, and those held out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from halo_forge.config.raft import RaftConfig
+from halo_forge.core.errors import UserError
+from halo_forge.core.types import Prompt
+from halo_forge.data.decontaminate import decontaminate_prompts
+from halo_forge.data.prompts import load_prompts
+
+__all__ = ["Material", "read_material"]
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """The prompts of a run.
+
+    Attributes:
+        prompts: Those that are trained on.
+        heldout: Those that are not; may be empty.
+        decontamination: What the first were compared with, and which held a benchmark's task;
+            empty when nothing was compared.
+    """
+
+    prompts: Sequence[Prompt]
+    heldout: Sequence[Prompt]
+    decontamination: Mapping[str, Any]
+
+
+def read_material(config: RaftConfig) -> Material:
+    """Read the prompts that a run of ``config`` has.
+
+    Raises:
+        ConfigError: With every bad line of a file.
+        UserError: If a file cannot be read, a benchmark's task is to be refused, or a held-out
+            prompt is also trained on.
+    """
+    system = config.system_prompt
+    cleaned = decontaminate_prompts(
+        load_prompts(config.prompts, system=system), config.decontaminate
+    )
+    heldout = load_prompts(config.eval_prompts, system=system) if config.eval_prompts else []
+    trained = {prompt.text for prompt in cleaned.kept}
+    leaks = [prompt.id for prompt in heldout if prompt.text in trained]
+    if leaks:
+        raise UserError(
+            f"{config.eval_prompts}: {len(leaks)} held-out prompts are also trained on, first "
+            f"{leaks[0]!r}. A rate measured on them would show memory, not learning."
+        )
+    return Material(cleaned.kept, heldout, cleaned.facts)
