@@ -13,9 +13,10 @@ and printed. Several numbers after --prompts show how the cost grows: with four 
 should be four times as much at most.
 
 Prints for each way its seconds by phase, the ratio of wall and CPU time by round, and the share of
-the bound: the products of matrices that the tokens need at the machine's measured rate, over the
-time taken. Small trial: --prompts 4 --max-new-tokens 128 --width 512 --rounds 1. With fewer tokens
-no answer ends by itself, and nothing is trained.
+the roofline: the least time in which the machine, at the rates measured in the same round, could
+read the prompts, decode the answers and train on the kept ones, over the time taken. Small trial:
+--prompts 4 --max-new-tokens 128 --width 512 --rounds 1. With fewer tokens no answer ends by itself,
+and nothing is trained.
 """
 
 from __future__ import annotations
@@ -26,21 +27,24 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import plain
 import torch
+from least import Answer, answers_work
 from measure import Measured, Spread, interleave
 from results import write_result
 
 from halo_forge.config.load import load_config
 from halo_forge.config.raft import RaftConfig
-from halo_forge.core.types import Prompt
+from halo_forge.core.types import Prompt, TrainingExample
 from halo_forge.data.prompts import load_prompts, write_prompts
 from halo_forge.models import load
+from halo_forge.models.roofline import Rates, Work, training_work
+from halo_forge.models.shape import shape_of
+from halo_forge.models.speed import measure_rates
 from halo_forge.rlvr.raft_trainer import RAFTTrainer
 from halo_forge.rlvr.selection import select, to_example
 from halo_forge.sandbox import open_sandbox
@@ -49,10 +53,6 @@ from halo_forge.store.records import read_records
 from halo_forge.store.run_dir import RunDir
 
 __all__ = ["main"]
-
-_RATE_SIZE, _RATE_TRIES = 1024, 8
-_FORWARD, _BOTH = 2, 4
-"""Operations a weight and token: of a forward pass, and with the gradient of a frozen layer."""
 
 
 @dataclass(frozen=True)
@@ -63,19 +63,17 @@ class Cycle:
         phases: Seconds of each phase by its name.
         answers: How many there are.
         tokens: Tokens of all answers.
-        read: Tokens of the prompts, each counted once.
         kept: Answers trained on.
-        trained: Their tokens, prompts included.
         compiled: Answers that compile.
+        work: What had to be computed and read: by decoding, and by training.
     """
 
     phases: dict[str, float]
     answers: int
     tokens: int
-    read: int
     kept: int
-    trained: int
     compiled: int
+    work: tuple[Work, Work]
 
 
 def main() -> None:
@@ -84,23 +82,22 @@ def main() -> None:
     everything = list(load_prompts("builtin:cpp/train"))
     device = load.pick_device("auto")
     dtype = load.pick_dtype(bf16=True, device=device)
-    weights = _weights(options.model)
     print(f"{dtype} on {device}, {torch.get_num_threads()} threads, {options.rounds} rounds")
     sizes = {}
     for count in options.prompts:
         prompts = everything[:count]
         print(f"\n{len(prompts)} prompts x {options.samples}, {options.max_new_tokens} tokens")
-        rates: list[float] = []
+        rates: list[Rates] = []
         seeds = iter(range(options.seed, sys.maxsize))
         ways: dict[str, Callable[[], Cycle | None]] = {
-            "rate": partial(_noted, rates, dtype, device),
+            "rate": lambda rates=rates: rates.append(measure_rates(dtype, device)),
             "ours": lambda prompts=prompts, seeds=seeds: _ours(options, prompts, next(seeds)),
             "plain": lambda prompts=prompts, seeds=seeds: _plain(options, prompts, next(seeds)),
         }
         wanted = {n: w for n, w in ways.items() if n == "rate" or n in options.only}
         found = interleave(wanted, options.rounds)
         del found["rate"]
-        sizes[str(count)] = _report(found, rates, weights)
+        sizes[str(count)] = _report(found, rates)
     report = {"sizes": sizes, "growth": _growth(sizes)}
     for name, growth in report["growth"].items():
         print(f"{name}: {growth['seconds']:.2f} times the time for {growth['prompts']:g} times")
@@ -165,8 +162,11 @@ def _ours(options: argparse.Namespace, prompts: Sequence[Prompt], seed: int) -> 
         write_prompts(folder / "prompts.jsonl", prompts)
         (record,) = RAFTTrainer(config).train()
         run = RunDir(folder / "run")
-        read = {r["prompt_id"]: len(r["prompt_ids"]) for r in read_records(run.samples_path(1))}
-        kept = _kept_tokens(config, run)
+        answers = [
+            (tuple(r["prompt_ids"]), tuple(r["token_ids"]))
+            for r in read_records(run.samples_path(1))
+        ]
+        work = _work(config, answers, _kept(config, run))
     generation, training = record["generation_seconds"], record["training_seconds"]
     judging = record["verification_seconds"]
     spent = time.perf_counter() - started
@@ -182,16 +182,27 @@ def _ours(options: argparse.Namespace, prompts: Sequence[Prompt], seed: int) -> 
             },
             answers=record["total_samples"],
             tokens=record["tokens_generated"],
-            read=sum(read.values()),
             kept=record["kept"],
-            trained=kept,
             compiled=round(record["compile_rate"] * record["total_samples"]),
+            work=work,
         ),
     )
 
 
-def _kept_tokens(config: RaftConfig, run: RunDir) -> int:
-    """Return the tokens of the answers that the run trained on."""
+def _work(
+    config: RaftConfig, answers: Sequence[Answer], kept: Sequence[TrainingExample]
+) -> tuple[Work, Work]:
+    """Return what had to be done to decode the answers and to train on the kept ones."""
+    device = load.pick_device(config.hardware.device)
+    size = load.pick_dtype(config.hardware.bf16, device).itemsize
+    shape = shape_of(config.model.name, config.lora)
+    lengths = [(len(e.input_ids), e.loss_tokens) for e in kept]
+    decoding = answers_work(shape, answers, config.generation.batch_size, size)
+    return decoding, training_work(shape, lengths)
+
+
+def _kept(config: RaftConfig, run: RunDir) -> list[TrainingExample]:
+    """Return the answers that the run trained on."""
     from halo_forge.core.identity import derive_seed
     from halo_forge.store.codec import verdict_from_record
 
@@ -200,7 +211,7 @@ def _kept_tokens(config: RaftConfig, run: RunDir) -> int:
     seed = derive_seed(config.seed, "select", 1)
     loop = config.raft
     kept = select(verdicts, threshold=loop.reward_threshold, keep=loop.keep_top_percent, seed=seed)
-    return sum(len(to_example(verdict.sample).input_ids) for verdict in kept)
+    return [to_example(verdict.sample) for verdict in kept]
 
 
 def _plain(options: argparse.Namespace, prompts: Sequence[Prompt], seed: int) -> Cycle:
@@ -239,10 +250,9 @@ def _plain(options: argparse.Namespace, prompts: Sequence[Prompt], seed: int) ->
             phases=dict(zip(("generate", "judge", "train"), seconds, strict=True)),
             answers=len(samples),
             tokens=sum(sample.length for sample in samples),
-            read=sum(len(ids) for ids in {s.prompt.id: s.prompt_ids for s in samples}.values()),
             kept=len(kept),
-            trained=sum(len(example.input_ids) for example in examples),
             compiled=sum(reward > 0 for reward in rewards),
+            work=_work(config, [(s.prompt_ids, s.token_ids) for s in samples], examples),
         ),
     )
 
@@ -257,38 +267,16 @@ def _told(name: str, cycle: Cycle) -> Cycle:
     return cycle
 
 
-def _weights(model: str) -> int:
-    """Return the weights that every token is multiplied with."""
-    with torch.device("meta"):
-        skeleton = load.load_skeleton(model)
-    return sum(p.numel() for p in skeleton.parameters() if p.dim() > 1)
+def _least(cycle: Cycle, rates: Rates) -> float:
+    """Return the seconds below which the machine cannot do it."""
+    return sum(work.seconds(rates) for work in cycle.work)
 
 
-def _noted(rates: list[float], dtype: torch.dtype, device: torch.device) -> None:
-    """Note the operations a second of the best of some matrix products."""
-    left, right = (torch.randn(_RATE_SIZE, _RATE_SIZE, device=device).to(dtype) for _ in "lr")
-    best = float("inf")
-    for _ in range(_RATE_TRIES):
-        started = time.perf_counter()
-        product = left @ right
-        float(product[0, 0])  # waits for the device
-        best = min(best, time.perf_counter() - started)
-    rates.append(2 * _RATE_SIZE**3 / best)
-
-
-def _least(cycle: Cycle, weights: int, rate: float) -> float:
-    """Return the seconds of the matrix products alone, at the machine's rate."""
-    tokens = cycle.tokens + cycle.read
-    return weights * (_FORWARD * tokens + _BOTH * cycle.trained) / rate
-
-
-def _report(
-    found: dict[str, Measured[Any]], rates: Sequence[float], weights: int
-) -> dict[str, Any]:
-    report: dict[str, Any] = {"rate": Spread.of(rates), "rounds": len(rates), "ways": {}}
+def _report(found: dict[str, Measured[Any]], rates: Sequence[Rates]) -> dict[str, Any]:
+    report: dict[str, Any] = {"rates": rates, "rounds": len(rates), "ways": {}}
     for name, way in found.items():
         cycles: list[Cycle] = way.results
-        least = [_least(c, weights, rate) for c, rate in zip(cycles, rates, strict=True)]
+        least = [_least(c, one) for c, one in zip(cycles, rates, strict=True)]
         report["ways"][name] = {
             "wall_seconds": Spread.of(way.wall),
             "cpu_seconds": Spread.of(way.cpu),
@@ -301,7 +289,7 @@ def _report(
         row = report["ways"][name]
         print(
             f"{name:>7}: {row['wall_seconds']:.1f} s, {row['cpu_seconds']:.1f} s of CPU, "
-            f"{row['roofline_share']:.0%} of the bound"
+            f"{row['roofline_share']:.0%} of the roofline"
         )
     if len(found) > 1:
         ours, other = found["ours"], found["plain"]

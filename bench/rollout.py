@@ -30,6 +30,7 @@ from typing import Any
 
 import law as laws
 import torch
+from least import Answer, answers_work
 from measure import Measured, Spread, interleave
 from results import write_result
 
@@ -40,7 +41,7 @@ from halo_forge.engines.base import EngineSpec, Request
 from halo_forge.engines.decoder import DecoderEngine
 from halo_forge.engines.sampling import Law
 from halo_forge.models import chat, load
-from halo_forge.models.roofline import Rates, decode_work, prefill_work
+from halo_forge.models.roofline import Rates
 from halo_forge.models.shape import shape_of
 from halo_forge.models.speed import measure_rates
 from halo_forge.utils.hardware import probe
@@ -51,8 +52,6 @@ _LAWS = {"plain": Law(0.7), "top-p": Law(0.7, top_k=50, top_p=0.95)}
 _AIMS = {"generate plain": 3, "generate top-p": 4, "batch plain": 1}
 _TOGETHER = 8
 _TESTED = 48
-
-Answer = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 @dataclass
@@ -172,13 +171,7 @@ def _least_seconds(job: _Job, answers: Sequence[Answer], rates: Rates) -> float:
     """Return the time below which this machine cannot do it: each prompt once, each token once."""
     shape = shape_of(job.options.model)
     size = job.model.dtype.itemsize
-    tokens = sum(len(answer) for _, answer in answers)
-    seen = sum(len(a) * len(p) + len(a) * (len(a) - 1) // 2 for p, a in answers)
-    steps = tokens / min(job.options.rows, len(answers))
-    work = decode_work(shape, tokens, seen, steps, size)
-    for prompt in {prompt for prompt, _ in answers}:
-        work += prefill_work(shape, len(prompt), size)
-    return work.seconds(rates)
+    return answers_work(shape, answers, job.options.rows, size).seconds(rates)
 
 
 def _tokens(answers: Sequence[Answer]) -> int:

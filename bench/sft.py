@@ -21,7 +21,6 @@ import gc
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -48,8 +47,7 @@ from halo_forge.sft.batches import optimizer_steps, warmup_steps
 from halo_forge.sft.encoding import encode
 from halo_forge.sft.learner import TrlLearner
 from halo_forge.sft.order import EpochOrder
-from halo_forge.tracking.base import NullObserver
-from halo_forge.utils.typing import override
+from halo_forge.tracking.base import NullObserver, StageClock
 
 __all__ = ["main"]
 
@@ -69,22 +67,6 @@ class Way:
     heldout: float
     seconds: float
     cpu: float
-
-
-class _Clock(NullObserver):
-    """Times the stage of a phase."""
-
-    seconds = cpu = 0.0
-
-    @contextmanager
-    @override
-    def stage(self, *args: Any, **kwargs: Any) -> Any:
-        if args[0] != "train":
-            yield self
-            return
-        started, used = time.perf_counter(), time.process_time()
-        yield self
-        self.seconds, self.cpu = time.perf_counter() - started, time.process_time() - used
 
 
 def main() -> None:
@@ -165,7 +147,7 @@ def _config(options: argparse.Namespace) -> SFTConfig:
 def _ours(
     examples: Sequence[TrainingExample], watched: Sequence[TrainingExample], config: SFTConfig
 ) -> Way:
-    clock = _Clock()
+    clock = StageClock("train")
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "adapter")
         request = FitRequest(

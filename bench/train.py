@@ -20,9 +20,7 @@ from __future__ import annotations
 import argparse
 import random
 import tempfile
-import time
 from collections.abc import Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -45,9 +43,8 @@ from halo_forge.models.shape import shape_of
 from halo_forge.models.speed import measure_rates
 from halo_forge.sft.base import FitRequest
 from halo_forge.sft.learner import TrlLearner
-from halo_forge.tracking.base import NullObserver
+from halo_forge.tracking.base import StageClock
 from halo_forge.utils.text import fenced
-from halo_forge.utils.typing import override
 
 __all__ = ["main"]
 
@@ -67,23 +64,6 @@ class Phase:
     tokens: int
     stepping: float
     peak: int
-
-
-class _Clock(NullObserver):
-    """Times the stage of a phase."""
-
-    seconds = 0.0
-
-    @contextmanager
-    @override
-    def stage(self, *args: Any, **kwargs: Any) -> Any:
-        started = time.perf_counter()
-        yield self
-        self.seconds = time.perf_counter() - started
-
-    @override
-    def message(self, text: str) -> None:
-        print(f"   ours: {text}")
 
 
 def main() -> None:
@@ -164,7 +144,7 @@ def _kept(options: argparse.Namespace) -> list[TrainingExample]:
 
 
 def _ours(examples: Sequence[TrainingExample], request: FitRequest) -> Phase:
-    clock = _Clock()
+    clock = StageClock("train")
     with tempfile.TemporaryDirectory() as folder, _peak(request) as peak:
         output = Path(folder, "adapter")
         report = TrlLearner().fit(examples, replace(request, output=output), clock)

@@ -10,11 +10,9 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -27,8 +25,7 @@ from halo_forge.models.memory import Peak
 from halo_forge.sft.base import FitRequest
 from halo_forge.sft.learner import TrlLearner, load_trainable
 from halo_forge.sft.memory import Activations, weigh
-from halo_forge.tracking.base import NullObserver
-from halo_forge.utils.typing import override
+from halo_forge.tracking.base import StageClock
 
 __all__ = ["DecodingTrial", "TrainingTrial", "rehearse_decoding", "rehearse_training"]
 
@@ -136,7 +133,10 @@ def rehearse_training(request: FitRequest, example: TrainingExample) -> Training
     device = pick_device(request.hardware.device)
     activations = weigh(load_trainable(request, device), pick_dtype(request.hardware.bf16, device))
     size = request.training.batch_size
-    clock, answers = _Clock(), [replace(example, id=str(number)) for number in range(size)]
+    clock, answers = (
+        StageClock("train"),
+        [replace(example, id=str(number)) for number in range(size)],
+    )
     training = request.training.model_copy(update={"epochs": 1, "gradient_accumulation_steps": 1})
     with tempfile.TemporaryDirectory(prefix="halo-forge-") as folder:
         output = Path(folder, "policy")
@@ -151,17 +151,3 @@ def rehearse_training(request: FitRequest, example: TrainingExample) -> Training
         written=written,
         grown=None if peak.bytes is None else peak.bytes - peak.before,
     )
-
-
-class _Clock(NullObserver):
-    """Times the steps of a training phase."""
-
-    seconds = 0.0
-
-    @contextmanager
-    @override
-    def stage(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        """Time what happens within."""
-        started = time.perf_counter()
-        yield self
-        self.seconds = time.perf_counter() - started

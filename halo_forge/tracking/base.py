@@ -6,11 +6,14 @@ Neither can change a result, and a run without either is the same run.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-__all__ = ["NullObserver", "Observer", "Stage", "Tracker"]
+from halo_forge.utils.typing import override
+
+__all__ = ["NullObserver", "Observer", "Stage", "StageClock", "Tracker"]
 
 
 class Tracker(Protocol):
@@ -85,3 +88,26 @@ class NullObserver:
     ) -> Iterator[Stage]:
         """Follow nothing."""
         yield self
+
+
+class StageClock(NullObserver):
+    """Times the stages called ``name``, and shows nothing.
+
+    Attributes:
+        seconds: Wall-clock seconds of the last of them.
+        cpu: CPU seconds of this process meanwhile.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.seconds = self.cpu = 0.0
+
+    @contextmanager
+    @override
+    def stage(self, name: str, total: int | None, done: int = 0, unit: str = "") -> Iterator[Stage]:
+        """Time what happens within."""
+        started, used = time.perf_counter(), time.process_time()
+        yield self
+        if name == self._name:
+            self.seconds = time.perf_counter() - started
+            self.cpu = time.process_time() - used
