@@ -65,13 +65,29 @@ def finished(run: Path, *words: str) -> dict:
 
 def test_killed_and_told_again(flags, tmp_path, capsys):
     """After SIGKILL the same command ends with the loss and the adapter of an undisturbed run."""
+    killed_and_told_again(flags, tmp_path, at=12)
+    capsys.readouterr()
+
+
+def test_the_built_in_model_is_killed_too(flags, tmp_path, capsys):
+    """The same with weights that know something, in a few steps of one pass."""
+    few = [*flags, "--set", "data.max_samples=12", "--set", "training.save_steps=1"]
+    few[few.index("training.epochs=4")] = "training.epochs=1"
+    name = next(word for word in few if word.startswith("model.name="))
+    few[few.index(name)] = "model.name=builtin:smollm2-135m"
+    killed_and_told_again(few, tmp_path, at=1)
+    capsys.readouterr()
+
+
+def killed_and_told_again(flags: list[str], tmp_path: Path, at: int) -> None:
+    """Kill a run once it has kept the state after step ``at``, and compare what comes of it."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     expected = finished(whole, *flags)
     process = subprocess.Popen(
         command("-o", broken, "-q", *flags), stdout=subprocess.DEVNULL, env=os.environ
     )
     states, end = Waypoints(RunDir(broken).waypoints_path), time.monotonic() + _PATIENCE
-    while not any(step >= 12 for step in states.steps()):
+    while not any(step >= at for step in states.steps()):
         assert process.poll() is None
         assert time.monotonic() < end
         time.sleep(0.002)
@@ -79,7 +95,7 @@ def test_killed_and_told_again(flags, tmp_path, capsys):
     assert process.wait(30) == -signal.SIGKILL
     assert not RunDir(broken).final_model_path.exists()
     reached = states.steps()[-1]
-    assert 12 <= reached < expected["steps"]
+    assert at <= reached < expected["steps"]
 
     found = finished(broken, *flags, "--resume")
     assert len(RunDir(broken).read_info()["attempts"]) == 2
@@ -88,7 +104,6 @@ def test_killed_and_told_again(flags, tmp_path, capsys):
     one, two = (load_file(RunDir(r).final_model_path / "adapter_model.safetensors")
                 for r in (whole, broken))  # fmt: skip
     assert all((one[name] == two[name]).all() for name in one)
-    capsys.readouterr()
 
 
 def test_two_processes(flags, tmp_path, capsys):
