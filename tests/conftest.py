@@ -14,9 +14,11 @@ import pytest
 from tests.needs import lacking
 from tests.tiny_model import save_tiny_model
 
-# Set before anything imports torch or tokenizers. More threads than cores make tests slower, and
-# no test may ask a hub for anything.
+# Set before anything imports torch or tokenizers. More threads than cores make tests slower, and so
+# do threads that wait for each other awake while compilers want the cores; no test may ask a hub
+# for anything.
 os.environ.setdefault("OMP_NUM_THREADS", str(min(4, os.cpu_count() or 1)))
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
