@@ -30,8 +30,11 @@ _ANSWERS = (
     "raft.max_temperature",
     "model.content",
     "prompts.content",
+    "verifier.",
 )
-"""Settings that the answers of a run depend on, but for those of the verifier."""
+"""Settings that the answers of a run and their verdicts depend on."""
+_ELSEWHERE = "verifier.fingerprint"
+"""Another compiler may judge held-out answers; those that are there have their verdicts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class Source:
         differing = [
             f"  {key}: {was!r} there, {now!r} here"
             for key, was, now in difference(self.guarded, guarded)
-            if key.startswith(_ANSWERS) and key in self.guarded
+            if key.startswith(_ANSWERS) and key in self.guarded and key != _ELSEWHERE
         ]
         if config.generation.sampling == "adaptive":
             was, now = self.guarded.get("raft.reward_threshold"), config.raft.reward_threshold
@@ -69,7 +72,10 @@ class Source:
         if differing:
             raise UserError(
                 "\n".join(
-                    [f"{self.run.path}: its answers are those of other settings:", *differing]
+                    [
+                        f"{self.run.path}: its answers and verdicts are those of other settings:",
+                        *differing,
+                    ]
                 )
             )
         if config.raft.num_cycles > self.run.last_complete:
@@ -111,7 +117,7 @@ class Source:
 
     def bring_baseline(self, run: RunDir, guarded: Mapping[str, Any]) -> None:
         """Spare ``run`` the held-out answers of the start model, where it would give the same."""
-        same = ("eval_prompts.content", "verifier.fingerprint", "seed")
+        same = ("eval_prompts.content", _ELSEWHERE, "seed")
         keys = [*same, *(key for key in guarded if key.startswith("evaluation."))]
         old, new = self.run.eval_path(0), run.eval_path(0)
         if all(self.guarded.get(k) == guarded.get(k) for k in keys):

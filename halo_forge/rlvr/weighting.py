@@ -70,7 +70,7 @@ def choose(
     ``reinforce-rej`` takes every answer of every prompt whose answers are neither all good nor all
     bad (section 5.1). Good is the highest reward that the prompt reached, if that is at the
     threshold: an answer that merely compiles is bad beside a correct one. An answer that was cut
-    is no good one, and is not trained on either.
+    is not trained on, neither way, but what it is worth counts in whether all are alike.
 
     With ``prompt_weights: inverse-pass-rate`` a prompt's answers weigh ``1 / (good / judged)``,
     over the mean of all that are trained on: the sum over a prompt's good answers is then the
@@ -143,19 +143,13 @@ def _good(group: Iterable[Verdict], threshold: float) -> list[Verdict]:
 
 
 def _mixed(group: list[Verdict], threshold: float) -> tuple[list[Verdict], list[Verdict]]:
-    """Return the good and the bad answers of a prompt; none if it has but one kind."""
+    """Return the good and the bad answers of a prompt; none if all have the same reward."""
     good = _good(group, threshold)
-    if not good or len(good) == len(group):
+    top = good[0].result if good else None
+    worse = [v for v in group if top and v.result and v.result.reward < top.reward]
+    if not worse:
         return [], []
-    top = good[0].result
-    assert top is not None
-    return good, [
-        verdict
-        for verdict in group
-        if verdict.result is not None
-        and verdict.result.reward < top.reward
-        and verdict.sample.finish_reason == "stop"
-    ]
+    return good, [verdict for verdict in worse if verdict.sample.finish_reason == "stop"]
 
 
 def _bounded(group: list[Verdict], loop: AlgorithmSettings, seed: int) -> list[Verdict]:

@@ -17,6 +17,7 @@ from halo_forge.engines.decoder import DecoderEngine
 from halo_forge.report.records import read_run
 from halo_forge.report.tables import cycles_grid
 from halo_forge.rlvr.raft_trainer import RAFTTrainer
+from halo_forge.rlvr.replay import Source
 from halo_forge.rlvr.verifiers.base import Verifier
 from halo_forge.sft import learner
 from halo_forge.store.records import read_records
@@ -217,6 +218,15 @@ def test_what_cannot_be_replayed(bench, changes, said):
     with pytest.raises(UserError, match=said):
         bench.replay("refused", **changes)
     assert not (bench.folder / "refused").exists()
+
+
+def test_another_verifier_gave_no_verdicts(bench):
+    """Its settings are those of the run; the compiler, for held-out answers, may be another."""
+    config = bench.config("new", **{"raft.num_cycles": 1})
+    source = Source(bench.run(), {"verifier.type": "gcc", "verifier.fingerprint": "g++ 13"})
+    source.check(config, {"verifier.type": "gcc", "verifier.fingerprint": "g++ 14"})
+    with pytest.raises(UserError, match=r"verifier\.type: 'gcc' there, 'execution' here"):
+        source.check(config, {"verifier.type": "execution", "verifier.fingerprint": "g++ 13"})
 
 
 def test_other_answers_under_the_same_name_are_refused(bench, tmp_path):

@@ -52,11 +52,12 @@ def test_reinforce_rej_drops_prompts_of_one_kind() -> None:
     assert signed == {"p#0": 1, "p#2": 1, "s#1": 1, "p#1": -1, "p#3": -1, "s#0": -1}
 
 
-def test_a_cut_answer_makes_a_prompt_mixed() -> None:
-    """It did not pass, so not all did; it is not trained on itself."""
-    verdicts = [make_verdict("p", 0, 1.0), make_verdict("p", 1, 1.0, finish_reason="length")]
+@pytest.mark.parametrize(("reward", "good"), [(0.0, ["p#0"]), (1.0, [])])
+def test_a_cut_answer_counts_and_is_not_trained_on(reward: float, good: list[str]) -> None:
+    """One that fails makes a prompt mixed, one that passes does not; neither is trained on."""
+    verdicts = [make_verdict("p", 0, 1.0), make_verdict("p", 1, reward, finish_reason="length")]
     choice = _choose(verdicts, algorithm="reinforce-rej")
-    assert (_ids(choice.good), choice.bad) == (["p#0"], [])
+    assert (_ids(choice.good), choice.bad) == (good, [])
 
 
 def test_without_mixed_prompts_there_is_nothing() -> None:
