@@ -7,8 +7,11 @@ from pathlib import Path
 import click
 
 from halo_forge.commands import _options
-from halo_forge.commands._raft_flags import RAFT_FLAGS
+from halo_forge.commands._raft_flags import RAFT_FLAGS, REPLAY_FLAGS
+from halo_forge.config.load import Resolved
 from halo_forge.config.raft import RaftConfig
+from halo_forge.core.errors import UserError
+from halo_forge.store.run_dir import RunDir
 
 __all__ = ["command"]
 
@@ -54,3 +57,50 @@ def train(
     else:
         display = _options.Display(progress, quiet=quiet, as_json=as_json)
         train_and_show(resolved.value, display, fork=fork)
+
+
+@command.command("replay")
+@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@_options.config_files
+@_options.settings(RaftConfig, REPLAY_FLAGS)
+@_options.assignments
+@_options.dry_run
+@_options.json_output
+@_options.progress
+@_options.quiet
+@_options.verbose
+@click.pass_context
+def replay(
+    ctx: click.Context,
+    run: Path,
+    dry_run: bool,
+    as_json: bool,
+    progress: str | None,
+    quiet: bool,
+) -> None:
+    """Train with other settings on the judged answers of RUN, into a new run directory.
+
+    All settings are those of RUN unless given. Nothing is generated but answers to held-out
+    prompts. From cycle 2 on the answers are off-policy: the policy of RUN gave them.
+
+    A replay that was interrupted goes on when the same command is given again.
+
+    \b
+    Examples:
+      halo-forge raft replay models/raft --algorithm raft++ -o models/raftpp
+      halo-forge raft replay models/raft --distinct --set eval_prompts=null -o models/distinct
+    """  # noqa: D301 - click reads the \b
+    from halo_forge.commands._training import show_plan, train_and_show
+    from halo_forge.rlvr.replay import replayed
+
+    config = RunDir(run).config_path
+    if not config.is_file():
+        raise UserError(f"{run}: not a run directory (there is no {config.name} in it)")
+    resolved = _options.resolve(ctx, RaftConfig, files=[config])
+    if resolved.sources["output_dir"].startswith(str(config)):
+        raise UserError("a replay is a run of its own: say where it goes with --output DIR")
+    value, _ = replayed(resolved.value.model_copy(update={"replay": str(run)}))
+    if dry_run:
+        show_plan(Resolved(value, resolved.sources), as_json=as_json)
+    else:
+        train_and_show(value, _options.Display(progress, quiet=quiet, as_json=as_json))

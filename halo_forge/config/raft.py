@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from halo_forge.config.algorithm import AlgorithmSettings
 from halo_forge.config.base import Fraction, NonNegative, Positive, PositiveInt, Section
 from halo_forge.config.data import DecontaminationSettings
 from halo_forge.config.fit import FitSettings
@@ -26,7 +27,7 @@ __all__ = [
 ]
 
 
-class LoopSettings(Section):
+class LoopSettings(AlgorithmSettings):
     """The generate-verify-select-train loop."""
 
     num_cycles: PositiveInt = 3
@@ -39,7 +40,8 @@ class LoopSettings(Section):
     """Lowest reward that can be trained on."""
 
     keep_top_percent: Fraction = 0.5
-    """Share of a prompt's answers at or above the threshold that is kept, at least one."""
+    """Share of a prompt's answers at or above the threshold that is kept, at least one;
+    `reinforce-rej` takes all."""
 
     min_samples: PositiveInt = 1
     """Fewest kept answers a cycle trains on; with fewer the run stops and says so."""
@@ -109,6 +111,9 @@ class RaftConfig(Section):
     system_prompt: str | None = None
     """System message for every prompt that has none."""
 
+    replay: str | None = None
+    """Run whose judged answers are trained on; none are generated but to held-out prompts."""
+
     seed: int = Field(0, ge=0)
     """Seed of everything random."""
 
@@ -138,6 +143,7 @@ class RaftConfig(Section):
             "output_dir",
             "prompts",
             "raft.num_cycles",
+            "replay",
             "sft_checkpoint",
             "report_to",
             "verifier.host",
@@ -164,3 +170,26 @@ class RaftConfig(Section):
         "base_model": "model.name",
     }
     """Top-level spellings that older files use, and the key each stands for."""
+
+    @model_validator(mode="after")
+    def _algorithm_has_what_it_needs(self) -> Self:
+        """Refuse settings under which an algorithm would not be what its name says."""
+        loop, said = self.raft, self.generation
+        truncated = said.top_p < 1 or said.top_k or said.min_p or said.repetition_penalty != 1
+        if loop.algorithm != "raft" and (truncated or said.temperature == 0):
+            raise ValueError(
+                f"raft.algorithm {loop.algorithm} compares each token with the distribution it was "
+                "drawn from, which has to be the model's at a temperature above 0: leave "
+                "generation.top_p, top_k, min_p and repetition_penalty at 1, 0, 0 and 1"
+            )
+        if loop.algorithm != "raft" and loop.restart:
+            raise ValueError(
+                f"raft.restart is for raft.algorithm raft: {loop.algorithm} compares the model in "
+                "training with the one that answered, which the start model is not"
+            )
+        if loop.kl_coef and not self.lora.enabled:
+            raise ValueError(
+                "raft.kl_coef needs adapters (lora.enabled, no --no-lora): the start model is the "
+                "model with its adapter off, and there is no second one in memory"
+            )
+        return self

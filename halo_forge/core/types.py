@@ -204,6 +204,7 @@ class TrainingExample:
         logprobs: Behaviour log-probabilities of the completion tokens (raft++ and diagnostics).
         masked: Half-open ranges behind ``completion_start`` without loss, in order: the turns of a
             chat between its answers.
+        weight: What the example counts in the loss; below 0 it is made less likely.
     """
 
     id: str
@@ -211,6 +212,7 @@ class TrainingExample:
     completion_start: int
     logprobs: tuple[float, ...] = ()
     masked: tuple[tuple[int, int], ...] = ()
+    weight: float = 1.0
 
     @property
     def labels(self) -> list[int]:

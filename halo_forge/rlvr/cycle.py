@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from halo_forge.config.raft import RaftConfig
@@ -17,11 +18,12 @@ from halo_forge.core.identity import derive_seed
 from halo_forge.core.types import Prompt, Verdict
 from halo_forge.engines.base import Engine
 from halo_forge.rlvr.budget import Budget, savings
+from halo_forge.rlvr.replay import Source
 from halo_forge.rlvr.rollout import Plan, Rollout, collect
-from halo_forge.rlvr.schedule import learning_rate
-from halo_forge.rlvr.selection import select, to_example
+from halo_forge.rlvr.schedule import learning_rate, temperature
 from halo_forge.rlvr.statistics import RATES, cycle_record, heldout_record, metrics
 from halo_forge.rlvr.verifiers.base import Verifier
+from halo_forge.rlvr.weighting import Choice, choice_record, choose, objective
 from halo_forge.sft.base import FitReport, FitRequest, Learner
 from halo_forge.store.run_dir import RunDir
 from halo_forge.tracking.base import Observer, Tracker
@@ -38,24 +40,26 @@ class Collaborators:
         run: Run directory.
         prompts: Training prompts.
         eval_prompts: Held-out prompts; may be empty.
-        open_engine: Returns an engine for a policy reference and its label.
+        open_engine: Returns an engine for a policy reference, its label and a temperature.
         verifier: Judges training answers.
         examiner: Judges held-out answers; may score hidden tests too.
         learner: Takes gradient steps.
         trackers: Mirrors of the figures.
         observer: Shows the progress.
+        source: Run whose answers are trained on; None: the policy answers.
     """
 
     config: RaftConfig
     run: RunDir
     prompts: Sequence[Prompt]
     eval_prompts: Sequence[Prompt]
-    open_engine: Callable[[str, str], Engine]
+    open_engine: Callable[[str, str, float], Engine]
     verifier: Verifier
     examiner: Verifier
     learner: Learner
     trackers: Sequence[Tracker]
     observer: Observer
+    source: Source | None = None
 
 
 def run_cycles(crew: Collaborators, start: str) -> None:
@@ -68,12 +72,12 @@ def run_cycles(crew: Collaborators, start: str) -> None:
     policy = start
     baseline = _measure(crew, 0, policy, None)
     for cycle in range(1, crew.config.raft.num_cycles + 1):
-        _learn(crew, cycle, policy)
+        _learn(crew, cycle, policy, start)
         policy = str(crew.run.checkpoint_path(cycle))
         _measure(crew, cycle, policy, baseline)
 
 
-def _learn(crew: Collaborators, cycle: int, policy: str) -> None:
+def _learn(crew: Collaborators, cycle: int, policy: str, start: str) -> None:
     """Bring a cycle to its checkpoint and its record."""
     trained = crew.run.is_complete(cycle)
     noted = any(r["cycle"] == cycle and "kept" in r for r in crew.run.read_statistics())
@@ -81,9 +85,10 @@ def _learn(crew: Collaborators, cycle: int, policy: str) -> None:
         crew.observer.message(f"Cycle {cycle} already complete, skipping...")
         return
     rollout = _answers(crew, cycle, policy)
-    kept = _select(crew, cycle, rollout.verdicts)
-    report = None if trained else _train(crew, cycle, policy, kept)
-    record = _record(crew.config, cycle, rollout, kept, report)
+    choice = _choose(crew, cycle, rollout.verdicts)
+    trained_from = start if crew.config.raft.restart else policy
+    report = None if trained else _train(crew, cycle, trained_from, choice)
+    record = _record(crew, cycle, rollout, choice, report)
     # A kill between the two tells the trackers twice, which is better than never.
     _track(crew, cycle, metrics(record))
     crew.run.update_statistics(cycle, record)
@@ -113,34 +118,45 @@ def _answers(crew: Collaborators, cycle: int, policy: str) -> Rollout:
         budget=Budget(config.adaptive, config.raft.reward_threshold) if adaptive else None,
     )
     crew.observer.message(f"Cycle {cycle} of {config.raft.num_cycles}")
-    return collect(
-        plan, lambda: crew.open_engine(policy, _label(cycle - 1)), crew.verifier, crew.observer
-    )
+    heat = temperature(config.generation.temperature, config.raft, cycle)
+    opener: Callable[[], Engine] = partial(crew.open_engine, policy, _label(cycle - 1), heat)
+    if crew.source is not None:
+        crew.source.bring(crew.run, cycle)
+        crew.observer.message(crew.source.words(cycle))
+        opener = crew.source.no_engine
+    return collect(plan, opener, crew.verifier, crew.observer)
 
 
-def _select(crew: Collaborators, cycle: int, verdicts: Sequence[Verdict]) -> list[Verdict]:
+def _choose(crew: Collaborators, cycle: int, verdicts: Sequence[Verdict]) -> Choice:
     loop = crew.config.raft
-    kept = select(
+    choice = choose(
         verdicts,
+        loop,
         threshold=loop.reward_threshold,
         keep=loop.keep_top_percent,
         seed=derive_seed(crew.config.seed, "select", cycle),
     )
-    if len(kept) < loop.min_samples:
+    if len(choice.good) < loop.min_samples:
+        mixed = " to prompts that also have bad ones" if loop.algorithm == "reinforce-rej" else ""
         raise CheckFailed(
-            f"cycle {cycle}: {len(kept)} of {len(verdicts)} answers ended by themselves and "
-            f"reached reward_threshold = {loop.reward_threshold:g}; min_samples asks for "
-            f"{loop.min_samples}. Nothing was trained. Use easier prompts, more "
+            f"cycle {cycle}: {len(choice.good)} of {len(verdicts)} answers{mixed} ended by "
+            f"themselves and reached reward_threshold = {loop.reward_threshold:g}; min_samples "
+            f"asks for {loop.min_samples}. Nothing was trained. Use easier prompts, more "
             "samples_per_prompt, a longer max_new_tokens or a lower threshold (with --fork DIR, "
             "from this point)."
         )
-    return kept
+    return choice
 
 
-def _train(crew: Collaborators, cycle: int, policy: str, kept: Sequence[Verdict]) -> FitReport:
+def _train(crew: Collaborators, cycle: int, policy: str, choice: Choice) -> FitReport:
     config = crew.config
     rate = learning_rate(config.training, cycle)
-    crew.observer.message(f"Cycle {cycle}: training on {len(kept)} answers at {rate:.2e}")
+    heat = temperature(config.generation.temperature, config.raft, cycle)
+    costs = objective(config.raft, choice, heat)
+    against = f" and against {len(choice.bad)}" if choice.bad else ""
+    crew.observer.message(
+        f"Cycle {cycle}: training on {len(choice.good)} answers{against} at {rate:.2e}"
+    )
     request = FitRequest(
         policy=policy,
         output=crew.run.checkpoint_path(cycle),
@@ -150,29 +166,30 @@ def _train(crew: Collaborators, cycle: int, policy: str, kept: Sequence[Verdict]
         lora=config.lora,
         hardware=config.hardware,
         trust_remote_code=config.model.trust_remote_code,
-        meta={"cycle": cycle, "kept": len(kept)},
+        meta={"cycle": cycle, "kept": len(choice.good)},
+        objective=costs,
     )
-    return crew.learner.fit([to_example(v.sample) for v in kept], request, crew.observer)
+    examples = choice.examples(with_logprobs=costs is not None and costs.ratio)
+    return crew.learner.fit(examples, request, crew.observer)
 
 
 def _record(
-    config: RaftConfig,
-    cycle: int,
-    rollout: Rollout,
-    kept: Sequence[Verdict],
-    report: FitReport | None,
+    crew: Collaborators, cycle: int, rollout: Rollout, choice: Choice, report: FitReport | None
 ) -> dict[str, Any]:
     """Return a cycle's figures; those of training are absent when a kill came just after it."""
+    config = crew.config
     trained = report.seconds if report is not None else 0.0
     seconds = rollout.generation_seconds + rollout.verification_seconds + trained
     speed = rollout.tokens / rollout.generation_seconds if rollout.tokens else None
     verdicts = rollout.verdicts
     above = sum(v.result.reward >= config.raft.reward_threshold for v in verdicts if v.result)
     return {
-        **cycle_record(verdicts, kept),
+        **cycle_record(verdicts, choice.good),
+        **choice_record(choice, verdicts, config.raft, config.raft.reward_threshold),
+        **(crew.source.record(cycle) if crew.source is not None else {}),
         "above_threshold": above,
         "effective_threshold": config.raft.reward_threshold,
-        "temperature": config.generation.temperature,
+        "temperature": temperature(config.generation.temperature, config.raft, cycle),
         "learning_rate": learning_rate(config.training, cycle),
         "generation_seconds": rollout.generation_seconds,
         "verification_seconds": rollout.verification_seconds,
@@ -198,6 +215,7 @@ def _training_figures(report: FitReport) -> dict[str, float]:
         "training_entropy": report.entropy,
         "training_tokens": report.tokens,
         "training_seconds": report.seconds,
+        **report.figures,
     }
 
 
@@ -219,7 +237,10 @@ def _measure(
         verified_path=crew.run.eval_path(cycle),
     )
     verdicts = collect(
-        plan, lambda: crew.open_engine(policy, _label(cycle)), crew.examiner, crew.observer
+        plan,
+        lambda: crew.open_engine(policy, _label(cycle), crew.config.generation.temperature),
+        crew.examiner,
+        crew.observer,
     ).verdicts
     known = {record["cycle"]: record for record in crew.run.read_statistics()}
     if "heldout" not in known.get(cycle, {}):

@@ -14,7 +14,7 @@ from halo_forge.core.errors import UserError
 from halo_forge.core.identity import derive_seed
 from halo_forge.core.types import Sample, Verdict
 from halo_forge.data.prompts import load_prompts
-from halo_forge.rlvr.selection import select
+from halo_forge.rlvr.weighting import choose
 from halo_forge.store.codec import verdict_from_record
 from halo_forge.store.records import read_records
 from halo_forge.store.run_dir import RunDir
@@ -68,7 +68,8 @@ def assume(config: RaftConfig, prompts: Sequence[int], heldout: Sequence[int]) -
     """
     most, loop = config.generation.max_new_tokens, config.raft
     total = len(prompts) * loop.samples_per_prompt
-    kept = max(1, int(total * loop.keep_top_percent))
+    share = 1 if loop.algorithm == "reinforce-rej" else loop.keep_top_percent
+    kept = max(1, int(total * share))
     longest = sorted(prompts, reverse=True)
 
     def answers(length: int, trained: int) -> Answers:
@@ -111,12 +112,14 @@ def expect_like(config: RaftConfig, path: Path, prompts: int, heldout: int) -> E
         verdict_from_record(record, known) for record in read_records(run.verified_path(cycle))
     ]
     lengths = [verdict.sample.length for verdict in verdicts]
-    trained = select(
+    choice = choose(
         verdicts,
+        config.raft,
         threshold=config.raft.reward_threshold,
         keep=config.raft.keep_top_percent,
         seed=derive_seed(config.seed, "select", 1),
     )
+    trained = [*choice.good, *choice.bad]
     if not trained:
         raise UserError(f"--like: with these settings no answer of cycle {cycle} of {path} is kept")
     judged = run.eval_path(cycle)

@@ -19,6 +19,7 @@ from halo_forge.models.kept import BaseKeeper
 from halo_forge.rlvr.cycle import Collaborators, run_cycles
 from halo_forge.rlvr.judges import make_verifier
 from halo_forge.rlvr.material import Material, read_material
+from halo_forge.rlvr.replay import replayed
 from halo_forge.rlvr.verifiers.base import Verifier
 from halo_forge.sft.attempt import attempt_facts, log_file, open_trackers
 from halo_forge.sft.base import Learner
@@ -42,7 +43,7 @@ class RAFTTrainer:
     def __init__(
         self, config: RaftConfig, *, observer: Observer | None = None, fork: Path | None = None
     ) -> None:
-        self._config = _forked(config, fork) if fork is not None else config
+        self._config, self._source = replayed(_forked(config, fork) if fork is not None else config)
         self._observer: Observer = observer or NullObserver()
 
     def train(self) -> list[dict[str, Any]]:
@@ -53,7 +54,7 @@ class RAFTTrainer:
             CheckFailed: If a cycle has too few answers worth training on.
             Fault: If the machine or the disk lets us down; the same command goes on later.
         """
-        config = self._config
+        config, source = self._config, self._source
         material = read_material(config)
         prompts, eval_prompts = material.prompts, material.heldout
         run = RunDir(Path(config.output_dir))
@@ -69,8 +70,12 @@ class RAFTTrainer:
             learner = _learner(keeper)
             self._check_parts(start, learner)
             guarded = self._guarded(start, verifier, prompts, eval_prompts)
+            if source is not None:
+                source.check(config, guarded)
             stack.enter_context(run.lock())
             self._claim(run, guarded, material)
+            if source is not None:
+                source.bring_baseline(run, guarded)
             stack.enter_context(log_file(run))
             crew = Collaborators(
                 config=config,
@@ -83,16 +88,19 @@ class RAFTTrainer:
                 learner=learner,
                 trackers=stack.enter_context(open_trackers(config.report_to, run)),
                 observer=self._observer,
+                source=source,
             )
             run_cycles(crew, start)
         return run.read_statistics()
 
-    def _open_engine(self, policy: str, label: str, keeper: BaseKeeper | None = None) -> Engine:
+    def _open_engine(
+        self, policy: str, label: str, temperature: float, keeper: BaseKeeper | None = None
+    ) -> Engine:
         config = self._config
         return open_engine(
             EngineSpec(
                 policy=policy,
-                generation=config.generation,
+                generation=config.generation.model_copy(update={"temperature": temperature}),
                 hardware=config.hardware,
                 trust_remote_code=config.model.trust_remote_code,
                 label=label,
@@ -103,14 +111,20 @@ class RAFTTrainer:
 
     def _check_parts(self, start: str, learner: Learner) -> None:
         """Find a wrong name before there is a run directory rather than after an hour."""
-        from halo_forge.models.load import pick_device
+        from halo_forge.models import load
+        from halo_forge.models.weights import is_adapter
 
         config = self._config
-        self._open_engine(start, label="")
-        pick_device(config.hardware.device)
+        self._open_engine(start, "", config.generation.temperature)
+        load.pick_device(config.hardware.device)
         for name in config.report_to:
             registry.load("trackers", name)
         learner.check(start, config.lora, trust_remote_code=config.model.trust_remote_code)
+        if config.raft.kl_coef and is_adapter(load.resolve(start)):
+            raise UserError(
+                f"raft.kl_coef: {start} is an adapter itself, so the model with its adapter off is "
+                "not the start model. Start from whole weights, or leave kl_coef at 0."
+            )
 
     def _guarded(
         self,
@@ -124,6 +138,7 @@ class RAFTTrainer:
 
         return {
             **self._config.guarded(),
+            **({} if self._source is None else {"replay.content": self._source.content}),
             "model.content": model_digest(start),
             "prompts.content": prompts_digest(prompts),
             "eval_prompts.content": prompts_digest(eval_prompts),
@@ -148,6 +163,8 @@ class RAFTTrainer:
 
 def _forked(config: RaftConfig, fork: Path) -> RaftConfig:
     """Return the settings of a new run that starts where the old one is."""
+    if config.replay is not None:
+        raise UserError("--fork and replay: a replay starts where the run that it replays did")
     old = RunDir(Path(config.output_dir))
     if old.read_info() is None:
         raise UserError(f"--fork: {old.path} is not a run directory to fork from")

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from fractions import Fraction
 
 from halo_forge.core.identity import derive_seed
 from halo_forge.core.types import Sample, TrainingExample, Verdict
+from halo_forge.rlvr.programs import program_key
 
-__all__ = ["eligible", "select", "to_example"]
+__all__ = ["best_rung", "by_prompt", "eligible", "ranked", "select", "to_example"]
 
 
 def select(
-    verdicts: Iterable[Verdict], *, threshold: float, keep: float, seed: int
+    verdicts: Iterable[Verdict],
+    *,
+    threshold: float,
+    keep: float,
+    seed: int,
+    most: int | None = None,
+    distinct: bool = False,
 ) -> list[Verdict]:
     """Keep the best answers of each prompt (RAFT, Dong et al. 2023, arXiv:2304.06767, alg. 1).
 
@@ -27,25 +34,29 @@ def select(
         threshold: Lowest reward kept, in [0, 1].
         keep: Share kept, in (0, 1].
         seed: Seed of the last tie-break.
+        most: Most answers kept of one prompt (Singh et al. 2023, arXiv:2312.06585, keep ten).
+        distinct: Keep one answer of each program; see `ranked`.
 
     Returns:
         The kept verdicts, sorted by prompt id and sample index.
     """
-    by_prompt: dict[str, list[Verdict]] = {}
-    for verdict in verdicts:
-        if eligible(verdict, threshold):
-            by_prompt.setdefault(verdict.sample.prompt.id, []).append(verdict)
-    kept = [verdict for group in by_prompt.values() for verdict in _best(group, keep, seed)]
+    kept = []
+    for group in by_prompt(v for v in verdicts if eligible(v, threshold)).values():
+        # as an exact fraction: 0.7 of 10 answers is 7, which floating point makes 6.999...
+        count = max(1, int(Fraction(str(keep)) * len(group)))
+        best = ranked(best_rung(group), seed, distinct=distinct)
+        kept += best[: count if most is None else min(count, most)]
     return sorted(kept, key=lambda v: (v.sample.prompt.id, v.sample.index))
 
 
-def to_example(sample: Sample) -> TrainingExample:
+def to_example(sample: Sample, weight: float = 1.0) -> TrainingExample:
     """Return the tokens that were sampled, with loss on the completion only."""
     return TrainingExample(
         id=sample.id,
         input_ids=sample.prompt_ids + sample.token_ids,
         completion_start=len(sample.prompt_ids),
         logprobs=sample.logprobs,
+        weight=weight,
     )
 
 
@@ -58,21 +69,44 @@ def eligible(verdict: Verdict, threshold: float) -> bool:
     )
 
 
-def _best(group: Sequence[Verdict], keep: float, seed: int) -> list[Verdict]:
-    # as an exact fraction: 0.7 of 10 answers is 7, which floating point makes 6.999...
-    count = max(1, int(Fraction(str(keep)) * len(group)))
-    top = max(_reward(verdict) for verdict in group)
-    rung = sorted(
-        (verdict for verdict in group if _reward(verdict) == top),
-        key=lambda v: (len(v.sample.token_ids), derive_seed(seed, "tie", v.sample.id)),
+def by_prompt(verdicts: Iterable[Verdict]) -> dict[str, list[Verdict]]:
+    """Return the verdicts of each prompt, by its id."""
+    groups: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        groups.setdefault(verdict.sample.prompt.id, []).append(verdict)
+    return groups
+
+
+def best_rung(group: Sequence[Verdict]) -> list[Verdict]:
+    """Return the judged answers with the highest reward among ``group``."""
+    top = max((_reward(verdict) for verdict in group), default=0.0)
+    return [verdict for verdict in group if _reward(verdict) == top]
+
+
+def ranked(group: Sequence[Verdict], seed: int, *, distinct: bool = False) -> list[Verdict]:
+    """Return answers of equal worth, those to keep first: not a repeat, shorter, a seeded hash.
+
+    Args:
+        group: Answers to one prompt.
+        seed: Seed of the last tie-break.
+        distinct: Answers that hold the same program (`halo_forge.rlvr.programs`) are repeats, and
+            repeats are left out; else those are repeats that differ in white space alone.
+    """
+    by_length = sorted(
+        group, key=lambda v: (len(v.sample.token_ids), derive_seed(seed, "tie", v.sample.id))
     )
-    seen: Counter[str] = Counter()
-    ranked: list[tuple[int, int, Verdict]] = []
-    for verdict in rung:
-        text = " ".join(verdict.sample.completion.split())
-        ranked.append((seen[text], len(ranked), verdict))
-        seen[text] += 1
-    return [verdict for _, _, verdict in sorted(ranked, key=lambda item: item[:2])[:count]]
+    seen: Counter[Hashable] = Counter()
+    order: list[tuple[int, int, Verdict]] = []
+    for verdict in by_length:
+        sample = verdict.sample
+        key = program_key(sample) if distinct else " ".join(sample.completion.split())
+        order.append((seen[key], len(order), verdict))
+        seen[key] += 1
+    return [
+        verdict
+        for repeats, _, verdict in sorted(order, key=lambda item: item[:2])
+        if not (distinct and repeats)
+    ]
 
 
 def _reward(verdict: Verdict) -> float:

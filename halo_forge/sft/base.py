@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from halo_forge.core.types import TrainingExample
 from halo_forge.store.waypoints import Waypoints
 from halo_forge.tracking.base import Observer, Tracker
 
-__all__ = ["FitReport", "FitRequest", "Learner", "Validation"]
+__all__ = ["FitReport", "FitRequest", "Learner", "Objective", "Validation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,26 @@ class Validation:
 
     examples: Sequence[TrainingExample]
     patience: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What a completion token costs; the formulas are in `halo_forge.sft.objectives`.
+
+    Attributes:
+        ratio: The clipped ratio to the probability it was sampled with counts, else its negative
+            log-likelihood.
+        clip_low: How far below 1 a ratio may fall before a bad answer's token is let be.
+        clip_high: How far above 1 a ratio may rise before a good answer's token is let be.
+        kl_coef: Weight of the divergence from the model with its adapter off.
+        temperature: Divides the logits: that of the sampling where ratios count.
+    """
+
+    ratio: bool
+    clip_low: float
+    clip_high: float
+    kl_coef: float
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +72,7 @@ class FitRequest:
             where there are waypoints.
         qlora: How frozen weights are quantised, if they are.
         trackers: Told the figures of each step.
+        objective: What a token costs; None: its negative log-likelihood, in every answer alike.
     """
 
     policy: str
@@ -69,6 +90,7 @@ class FitRequest:
     save_steps: int | None = None
     qlora: QloraSettings | None = None
     trackers: Sequence[Tracker] = ()
+    objective: Objective | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +107,7 @@ class FitReport:
         losses: Loss of each optimiser step, those of earlier attempts included.
         eval_losses: (step, mean loss a validation token) after each epoch.
         best_step: Optimiser step whose weights were kept.
+        figures: What an objective tells beside, by name.
     """
 
     steps: int
@@ -96,6 +119,7 @@ class FitReport:
     losses: tuple[float, ...] = ()
     eval_losses: tuple[tuple[int, float], ...] = ()
     best_step: int | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 class Learner(Protocol):

@@ -11,7 +11,17 @@ from numpy.typing import NDArray
 from halo_forge.config.fit import FitSettings
 from halo_forge.core.types import TrainingExample
 
-__all__ = ["heaviest_batch", "optimizer_steps", "to_columns", "warmup_steps"]
+__all__ = [
+    "SIGNALS",
+    "heaviest_batch",
+    "optimizer_steps",
+    "signals_of",
+    "to_columns",
+    "warmup_steps",
+]
+
+SIGNALS = ("weights", "behaviour")
+"""Columns beside ids and labels, where an objective reads them: see `signals_of`."""
 
 
 def optimizer_steps(examples: int, settings: FitSettings, processes: int = 1) -> int:
@@ -49,3 +59,18 @@ def to_columns(examples: Sequence[TrainingExample]) -> dict[str, list[NDArray[np
         "input_ids": [np.asarray(e.input_ids, dtype=np.int32) for e in examples],
         "labels": [np.asarray(e.labels, dtype=np.int32) for e in examples],
     }
+
+
+def signals_of(examples: Sequence[TrainingExample]) -> dict[str, list[NDArray[np.float32]]]:
+    """Return the weight of each token's answer, and the log-probability it was sampled with.
+
+    Both have a value for each position; it is 0 where there is no completion, or where the
+    log-probabilities of the sampling are not known.
+    """
+    columns: dict[str, list[NDArray[np.float32]]] = {name: [] for name in SIGNALS}
+    for example in examples:
+        behaviour = np.zeros(len(example.input_ids), dtype=np.float32)
+        behaviour[example.completion_start :][: len(example.logprobs)] = example.logprobs
+        columns["weights"].append(np.full_like(behaviour, example.weight))
+        columns["behaviour"].append(behaviour)
+    return columns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from halo_forge.models.load import Model
 from halo_forge.models.structure import backbone, output_layer, plain
-from halo_forge.sft.loss import completion_loss
+from halo_forge.sft.loss import CompletionLoss, Costs, completion_loss
 from halo_forge.sft.packing import with_segments
 from halo_forge.sft.resumable_trainer import ResumableTrainer
 from halo_forge.utils.typing import override
@@ -51,18 +52,43 @@ class CompletionTrainer(ResumableTrainer):
             return super().compute_loss(  # type: ignore[no-untyped-call]
                 model, inputs, return_outputs, num_items_in_batch
             )
-        labels = inputs.pop("labels")[:, 1:]
+        scored = self.score(model, inputs, inputs.pop("labels"), num_items_in_batch)
+        if model.training:
+            self._entropies.append(float(scored.entropy.mean()))
+        return scored.loss
+
+    def score(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        labels: Tensor,
+        count: Tensor | int | None,
+        *costs: Costs,
+    ) -> CompletionLoss:
+        """Score completion tokens a chunk at a time.
+
+        Args:
+            model: As the trainer has it.
+            inputs: What its backbone takes.
+            labels: (rows, positions), -100 where there is no loss.
+            count: What the sum of the loss is divided by; the tokens when absent.
+            costs: What a token costs, if not its negative log-likelihood.
+        """
+        labels = labels[:, 1:]
         predicts = labels != -100
         bare = self.accelerator.unwrap_model(model)
         head = output_layer(bare)
         with self.accelerator.autocast():
             hidden = backbone(bare)(**inputs, use_cache=False).last_hidden_state[:, :-1][predicts]
-            count = predicts.sum() if num_items_in_batch is None else num_items_in_batch
+            count = predicts.sum() if count is None else count
             weights = (torch.ones(len(hidden)) / count).to(hidden.device)
-            scored = completion_loss(hidden, head.weight, head.bias, labels[predicts], weights)
-        if model.training:
-            self._entropies.append(float(scored.entropy.mean()))
-        return scored.loss
+            return completion_loss(
+                hidden, head.weight, head.bias, labels[predicts], weights, *costs
+            )
+
+    def figures(self) -> Mapping[str, float]:
+        """Return what was seen on the way, beside loss and entropy."""
+        return {}
 
     @override
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,12 +36,19 @@ from halo_forge.models.lora import add_lora, check_targets
 from halo_forge.models.refs import base_ref
 from halo_forge.models.weights import is_adapter
 from halo_forge.sft.base import FitReport, FitRequest
-from halo_forge.sft.batches import heaviest_batch, optimizer_steps, to_columns, warmup_steps
+from halo_forge.sft.batches import (
+    heaviest_batch,
+    optimizer_steps,
+    signals_of,
+    to_columns,
+    warmup_steps,
+)
 from halo_forge.sft.completion_trainer import CompletionTrainer
 from halo_forge.sft.course import Course, is_over
 from halo_forge.sft.memory import choose_checkpointing
 from halo_forge.sft.packing import choose_packing
 from halo_forge.sft.resumable_trainer import best_step
+from halo_forge.sft.weighted_trainer import WeightedTrainer
 from halo_forge.tracking.base import Observer
 from halo_forge.utils.processes import place
 
@@ -229,11 +237,14 @@ def _trained(
             save_steps=request.save_steps if waypoints else None,
             patience=patience,
         )
-        trainer = CompletionTrainer(
+        trainer = _trainer(
+            request,
             model=model,
             args=arguments,
-            train_dataset=Dataset.from_dict(to_columns(examples)),
-            eval_dataset=Dataset.from_dict(to_columns(validation.examples)) if validation else None,
+            train_dataset=Dataset.from_dict(_columns(examples, request)),
+            eval_dataset=Dataset.from_dict(_columns(validation.examples, request))
+            if validation
+            else None,
             processing_class=tokenizer,
             callbacks=[course],
             waypoints=waypoints,
@@ -251,6 +262,18 @@ def _trained(
         observer.message(f"Keeping the weights after step {best}, of the lowest validation loss")
         trainer.load_weights(best)
     return trainer
+
+
+def _trainer(request: FitRequest, **kwargs: Any) -> CompletionTrainer:
+    """Return the trainer of the request's objective."""
+    if request.objective is None:
+        return CompletionTrainer(**kwargs)
+    return WeightedTrainer(objective=request.objective, **kwargs)
+
+
+def _columns(examples: Sequence[TrainingExample], request: FitRequest) -> dict[str, Any]:
+    signals = {} if request.objective is None else signals_of(examples)
+    return {**to_columns(examples), **signals}
 
 
 def _state_at(waypoint: Path | None) -> TrainerState:
@@ -290,6 +313,7 @@ def _report(
         losses=tuple(entry["loss"] for entry in history if "loss" in entry),
         eval_losses=tuple(scored),
         best_step=trainer.state.global_step if kept is None else kept,
+        figures=trainer.figures(),
     )
 
 

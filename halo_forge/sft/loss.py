@@ -7,6 +7,7 @@ than one chunk of them ever exists and none is computed twice (as Liger does on 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -14,17 +15,30 @@ from torch import Tensor
 
 from halo_forge.utils.typing import override
 
-__all__ = ["CompletionLoss", "chunk_bytes", "completion_loss"]
+__all__ = ["CompletionLoss", "Costs", "chunk_bytes", "completion_loss"]
 
 # Many rows for the matrix product, few for the cache: 256 rows of 49,152 logits are 50 MB.
 _ROWS = 256
+
+
+class Costs(NamedTuple):
+    """What a token costs, as a function of its own log-likelihood.
+
+    Attributes:
+        of: Returns the costs and their slopes, given the log-likelihoods of some tokens and which
+            tokens these are.
+        temperature: Divides the logits before anything else.
+    """
+
+    of: Callable[[Tensor, slice], tuple[Tensor, Tensor]]
+    temperature: float = 1.0
 
 
 class CompletionLoss(NamedTuple):
     """What completion tokens cost.
 
     Attributes:
-        loss: Sum over tokens of weight x negative log-likelihood, nats; the gradient flows here.
+        loss: Sum over tokens of weight x cost; the gradient flows here.
         log_probs: (tokens,) log-likelihood of each, without gradient.
         entropy: (tokens,) entropy of the distribution each was scored by, nats, without gradient.
     """
@@ -39,8 +53,21 @@ def chunk_bytes(tokens: int, vocabulary: int) -> int:
     return 2 * 4 * min(tokens, _ROWS) * vocabulary
 
 
+def _negative(log_probs: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+    del rows
+    return -log_probs, -torch.ones_like(log_probs)
+
+
+_LIKELIHOOD = Costs(_negative)
+
+
 def completion_loss(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, weights: Tensor
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    weights: Tensor,
+    costs: Costs = _LIKELIHOOD,
 ) -> CompletionLoss:
     """Score ``targets`` by the output layer, as cross-entropy over full logits would.
 
@@ -49,10 +76,13 @@ def completion_loss(
         weight: (vocabulary, width) of the output layer.
         bias: (vocabulary,) of the output layer, if it has one.
         targets: (tokens,) token ids.
-        weights: (tokens,) what each token's negative log-likelihood counts in the sum.
+        weights: (tokens,) what each token's cost counts in the sum.
+        costs: What tokens cost; their negative log-likelihood when absent.
     """
     return CompletionLoss(
-        *_Chunked.apply(hidden, weight, bias, targets, weights)  # type: ignore[no-untyped-call]
+        *_Chunked.apply(  # type: ignore[no-untyped-call]
+            hidden, weight, bias, targets, weights, costs
+        )
     )
 
 
@@ -68,6 +98,7 @@ class _Chunked(torch.autograd.Function):
         bias: Tensor | None,
         targets: Tensor,
         weights: Tensor,
+        costs: Costs,
     ) -> tuple[Tensor, Tensor, Tensor]:
         kind = hidden.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
@@ -80,8 +111,8 @@ class _Chunked(torch.autograd.Function):
             for tensor, needed in zip((hidden, weight, bias), wanted, strict=False)
         ]
         tokens = len(targets)
-        log_probs, entropy = (
-            torch.empty(tokens, dtype=torch.float32, device=hidden.device) for _ in range(2)
+        log_probs, entropy, cost = (
+            torch.empty(tokens, dtype=torch.float32, device=hidden.device) for _ in range(3)
         )
         shape = (min(tokens, _ROWS), len(weight))
         logits, probs = (
@@ -93,14 +124,17 @@ class _Chunked(torch.autograd.Function):
                 chunk, target = inputs[rows], targets[rows]
                 z, p = logits[: len(chunk)], probs[: len(chunk)]
                 _project(chunk, head, bias, z)
+                if costs.temperature != 1:
+                    z /= costs.temperature
                 log_probs[rows], entropy[rows] = _score(z, p, target)
+                cost[rows], slope = costs.of(log_probs[rows], rows)
                 p[torch.arange(len(p), device=p.device), target] -= 1
-                p *= weights[rows, None]
+                p *= (weights[rows] * -slope / costs.temperature)[:, None]
                 _accumulate(grads, rows, p, chunk, head)
         ctx.grads = grads
         ctx.dtypes = [None if t is None else t.dtype for t in (hidden, weight, bias)]
         ctx.mark_non_differentiable(log_probs, entropy)
-        return -(log_probs * weights).sum(), log_probs, entropy
+        return (cost * weights).sum(), log_probs, entropy
 
     @staticmethod
     @override
@@ -110,7 +144,7 @@ class _Chunked(torch.autograd.Function):
             None if grad is None else (grad * scale).to(dtype)
             for grad, dtype in zip(ctx.grads, ctx.dtypes, strict=True)
         ]
-        return (*grads, None, None)
+        return (*grads, None, None, None)
 
 
 def _project(chunk: Tensor, head: Tensor, bias: Tensor | None, out: Tensor) -> None:

@@ -114,6 +114,38 @@ def test_fork_is_where_the_run_goes_on(
     assert f"Run:  {fork}" in capsys.readouterr().out
 
 
+def test_replay_takes_the_settings_of_its_run(
+    trainer: type[Trainer], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of them, its prompts as it read them, and over these the flags that are given."""
+    run, new = tmp_path / "run", tmp_path / "new"
+    flags = ["--cycles", "1", "--temperature", "0.9", "--eval-prompts", "gone.jsonl"]
+    assert main(["raft", "train", "-o", str(run), *flags, "-q"]) == 0
+    assert main(["raft", "replay", str(run), "--algorithm", "raft++", "-o", str(new), "-q"]) == 0
+    config = trainer.calls[-1].config
+    assert (config.replay, config.output_dir) == (str(run), str(new))
+    assert (config.raft.algorithm, config.raft.num_cycles) == ("raft++", 1)
+    assert config.generation.temperature == 0.9
+    assert config.prompts == str(run / "prompts.jsonl")
+    assert config.eval_prompts == str(run / "eval_prompts.jsonl")
+    assert f"Run:  {new}, 1 of 1 cycles" in capsys.readouterr().out
+
+
+def test_replay_needs_a_run_and_a_place(
+    trainer: type[Trainer], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is not written into the old run, nor anywhere by default."""
+    run = tmp_path / "run"
+    assert main(["raft", "replay", str(run), "-o", str(tmp_path / "new")]) == 2
+    assert f"{run}: not a run directory" in capsys.readouterr().err
+    assert main(["raft", "train", "-o", str(run), "-q"]) == 0
+    assert main(["raft", "replay", str(run)]) == 2
+    assert "say where it goes with --output DIR" in capsys.readouterr().err
+    assert main(["raft", "replay", str(run), "-o", str(run)]) == 2
+    assert "is the run itself" in capsys.readouterr().err
+    assert len(trainer.calls) == 1
+
+
 def test_nothing_held_out(
     trainer: type[Trainer],
     tmp_path: Path,

@@ -110,12 +110,17 @@ class Stage:
         self.script = write_script(folder / "script.jsonl", answers or ANSWERS)
         self.log: list[str] = []
         self.seeds: list[tuple[str, int]] = []
+        self.heats: list[float] = []
         self.diary = Diary()
         self.before_sample: Hook = nothing
         self.before_fit: Hook = nothing
         self.after_fit: Hook = nothing
         self.judging: Hook = nothing
         self.learner = FakeLearner(self._fit, self._fitted)
+
+    def _engine(self, policy: str, label: str, temperature: float) -> _Noting:
+        self.heats.append(round(temperature, 9))
+        return _Noting(self, policy, label)
 
     def _fit(self, request: Any) -> None:
         self.log.append(f"fit {request.output.name} from {Path(request.policy).name}")
@@ -146,7 +151,7 @@ class Stage:
             run=self.run,
             prompts=TRAIN,
             eval_prompts=HELDOUT if heldout else (),
-            open_engine=lambda policy, label: _Noting(self, policy, label),
+            open_engine=self._engine,
             verifier=FakeVerifier(before=self.judging),
             examiner=FakeVerifier(score_hidden=True),
             learner=self.learner,
@@ -214,6 +219,46 @@ def test_learner_is_given_the_kept_answers(stage: Stage) -> None:
     assert first.seed != second.seed
     assert first.output == stage.run.checkpoint_path(1)
     assert first.meta == {"cycle": 1, "kept": 2}
+
+
+def test_restart_trains_from_the_start_each_time(stage: Stage) -> None:
+    """The last model answers, the start model is trained on its answers."""
+    stage.go(restart=True)
+    asked = [line.replace("fit cycle_2_final from cycle_1_final", "") for line in WHOLE]
+    assert stage.log == [line or "fit cycle_2_final from start-model" for line in asked]
+
+
+def test_learner_is_told_the_algorithm(stage: Stage) -> None:
+    """Plain RAFT has no objective; a ratio has the temperature, bad answers a weight below 0."""
+    stage.go(cycles=1)
+    assert stage.learner.requests[0].objective is None
+    other = Stage(stage.run.path.parent / "other")
+    other.go(cycles=1, algorithm="reinforce-rej")
+    objective = other.learner.requests[0].objective
+    assert objective is not None
+    assert (objective.ratio, objective.temperature) == (True, 0.7)
+    signed = {one.id: one.weight for one in other.learner.examples[0]}
+    assert signed == {
+        "t1#0": 1, "t1#2": 1, "t1#1": -1, "t1#3": -1, "t2#2": 1, "t2#0": -1, "t2#1": -1, "t2#3": -1,
+    }  # fmt: skip
+    _, record = other.run.read_statistics()
+    assert (record["algorithm"], record["kept"], record["kept_bad"]) == ("reinforce-rej", 3, 5)
+    assert "Cycle 1: training on 3 answers and against 5 at 5.00e-05" in other.diary.messages
+
+
+def test_no_prompt_with_both_kinds(tmp_path: Path) -> None:
+    """Reinforce-Rej on prompts that all pass or all fail has nothing to train on, and says why."""
+    stage = Stage(tmp_path / "alike", {"t3": ["fail a"], "*": ["pass a"]})
+    with pytest.raises(CheckFailed, match="0 of 12 answers to prompts that also have bad ones"):
+        stage.go(algorithm="reinforce-rej")
+    assert stage.learner.requests == []
+
+
+def test_temperature_grows(stage: Stage) -> None:
+    """Training answers are sampled hotter each cycle, held-out ones as at first."""
+    stage.go(temperature_growth=1.2)
+    assert [r["temperature"] for r in stage.run.read_statistics()[1:]] == pytest.approx([0.7, 0.84])
+    assert stage.heats == [0.7, 0.7, 0.7, 0.84, 0.7]
 
 
 def test_statistics_have_what_the_contract_lists(stage: Stage) -> None:

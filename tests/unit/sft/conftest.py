@@ -108,21 +108,26 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
             trained = kwargs["model"].named_parameters()
             notes.pulls.append({n: p.grad.clone() for n, p in trained if p.grad is not None})
 
-    class Watched(learner.CompletionTrainer):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            self.add_callback(Rates())
-            notes.trainers.append(self)
+    def watched(trainer: type) -> type:
+        class Watched(trainer):
+            def __init__(self, *args: Any, **kwargs: Any) -> None:
+                super().__init__(*args, **kwargs)
+                self.add_callback(Rates())
+                notes.trainers.append(self)
 
-        def compute_loss(self, model, inputs, *args, **kwargs):
-            notes.batches.append({k: v for k, v in inputs.items() if torch.is_tensor(v)})
-            hidden: list[torch.Tensor] = []
-            norm = next(m for n, m in model.named_modules() if n.endswith("model.norm"))
-            hook = norm.register_forward_hook(lambda *call: hidden.append(call[2]))
-            loss = super().compute_loss(model, inputs, *args, **kwargs)
-            hook.remove()
-            notes.gradients += torch.autograd.grad(loss, hidden, retain_graph=True)
-            return loss
+            def compute_loss(self, model, inputs, *args, **kwargs):
+                notes.batches.append({k: v for k, v in inputs.items() if torch.is_tensor(v)})
+                hidden: list[torch.Tensor] = []
+                norm = next(m for n, m in model.named_modules() if n.endswith("model.norm"))
+                hook = norm.register_forward_hook(lambda *call: hidden.append(call[2]))
+                loss = super().compute_loss(model, inputs, *args, **kwargs)
+                hook.remove()
+                trained = [state for state in hidden if state.requires_grad]
+                notes.gradients += torch.autograd.grad(loss, trained, retain_graph=True)
+                return loss
 
-    monkeypatch.setattr(learner, "CompletionTrainer", Watched)
+        return Watched
+
+    for name in ("CompletionTrainer", "WeightedTrainer"):
+        monkeypatch.setattr(learner, name, watched(getattr(learner, name)))
     return notes
