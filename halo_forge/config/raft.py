@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from halo_forge.config.base import Fraction, NonNegative, Positive, PositiveInt, Section
 from halo_forge.config.data import DecontaminationSettings
@@ -15,6 +15,12 @@ from halo_forge.config.sections import (
     LoraSettings,
     ModelSettings,
     VerifierSettings,
+)
+from halo_forge.config.steering import (
+    Control,
+    CurriculumSettings,
+    ShapingSettings,
+    StoppingSettings,
 )
 
 __all__ = [
@@ -29,8 +35,8 @@ __all__ = [
 class LoopSettings(Section):
     """The generate-verify-select-train loop."""
 
-    num_cycles: PositiveInt = 3
-    """Cycles of generate, verify, select, train."""
+    num_cycles: int = Field(3, ge=0)
+    """Cycles of generate, verify, select, train; 0 only judges the held-out prompts."""
 
     samples_per_prompt: PositiveInt = 8
     """Answers sampled for each prompt in a cycle."""
@@ -43,6 +49,11 @@ class LoopSettings(Section):
 
     min_samples: PositiveInt = 1
     """Fewest kept answers a cycle trains on; with fewer the run stops and says so."""
+
+    control: Control = "none"
+    """Run an experiment's control instead, with the same prompts, seeds and samples. `unverified`:
+    answers are chosen without their rewards; `shuffled`: by rewards dealt out at random;
+    `compile-only`: rewards end at that for compiling."""
 
 
 class AdaptiveSettings(Section):
@@ -87,7 +98,12 @@ class EvaluationSettings(Section):
     """Answers sampled for each held-out prompt."""
 
     hidden_tests: bool = True
-    """Score the prompts' hidden tests as well; they never reward."""
+    """Score the prompts' hidden tests as well, of training and held-out answers; they never
+    reward."""
+
+    hidden_gap_alarm: float = Field(0.05, ge=0, le=1)
+    """Warn when the rate at which answers pass is surely higher, by more than this, than the rate
+    at which they pass their hidden tests too."""
 
 
 class RaftConfig(Section):
@@ -115,6 +131,9 @@ class RaftConfig(Section):
     decontaminate: DecontaminationSettings = DecontaminationSettings()
     raft: LoopSettings = LoopSettings()
     adaptive: AdaptiveSettings = AdaptiveSettings()
+    curriculum: CurriculumSettings = CurriculumSettings()
+    shaping: ShapingSettings = ShapingSettings()
+    stopping: StoppingSettings = StoppingSettings()
     generation: GenerationSettings = GenerationSettings()
     training: TrainingSettings = TrainingSettings()
     lora: LoraSettings = LoraSettings()
@@ -129,6 +148,7 @@ class RaftConfig(Section):
         {
             *(f"decontaminate.{name}" for name in DecontaminationSettings.model_fields),
             "eval_prompts",
+            "evaluation.hidden_gap_alarm",
             "generation.server.api_key_env",
             "generation.server.concurrency",
             "generation.server.retries",
@@ -140,6 +160,7 @@ class RaftConfig(Section):
             "raft.num_cycles",
             "sft_checkpoint",
             "report_to",
+            "stopping.plateau",
             "verifier.host",
             "verifier.max_workers",
             "verifier.niceness",
@@ -164,3 +185,33 @@ class RaftConfig(Section):
         "base_model": "model.name",
     }
     """Top-level spellings that older files use, and the key each stands for."""
+
+    @property
+    def reading_verdicts(self) -> list[str]:
+        """Settings by which verdicts decide how many answers there are, or to which prompts."""
+        reading = {
+            "generation.sampling = adaptive": self.generation.sampling == "adaptive",
+            "curriculum.kind = adaptive": self.curriculum.kind == "adaptive",
+            "curriculum.retire_at": self.curriculum.retire_at is not None,
+            "curriculum.retry_after": self.curriculum.retry_after > 0,
+            "shaping.kind = adaptive": self.shaping.kind == "adaptive",
+        }
+        return [name for name, is_set in reading.items() if is_set]
+
+    @model_validator(mode="after")
+    def _controls_are_told_nothing(self) -> Self:
+        """Refuse a control beside rules that read verdicts, and one that would keep nothing."""
+        control = self.raft.control
+        if control == "none":
+            return self
+        if self.reading_verdicts:
+            raise ValueError(
+                f"raft.control = {control}: {', '.join(self.reading_verdicts)} would tell it the "
+                "verdicts that it must do without; leave that out in all runs that are compared"
+            )
+        if control == "compile-only" and self.raft.reward_threshold > 0.5:
+            raise ValueError(
+                "raft.control = compile-only gives no reward above 0.5, which is below "
+                f"raft.reward_threshold = {self.raft.reward_threshold:g}; nothing would be kept"
+            )
+        return self

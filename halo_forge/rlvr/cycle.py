@@ -8,7 +8,7 @@ there. The first attempt and the tenth retry run the same lines.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from halo_forge.config.raft import RaftConfig
@@ -17,10 +17,13 @@ from halo_forge.core.identity import derive_seed
 from halo_forge.core.types import Prompt, Verdict
 from halo_forge.engines.base import Engine
 from halo_forge.rlvr.budget import Budget, savings
+from halo_forge.rlvr.controls import MEANINGS, choose, named
 from halo_forge.rlvr.rollout import Plan, Rollout, collect
 from halo_forge.rlvr.schedule import learning_rate
-from halo_forge.rlvr.selection import select, to_example
-from halo_forge.rlvr.statistics import RATES, cycle_record, heldout_record, metrics
+from halo_forge.rlvr.selection import to_example
+from halo_forge.rlvr.shaping import Bar
+from halo_forge.rlvr.statistics import RATES, cycle_record, heldout_record, means, metrics
+from halo_forge.rlvr.steering import Course
 from halo_forge.rlvr.verifiers.base import Verifier
 from halo_forge.sft.base import FitReport, FitRequest, Learner
 from halo_forge.store.run_dir import RunDir
@@ -44,6 +47,7 @@ class Collaborators:
         learner: Takes gradient steps.
         trackers: Mirrors of the figures.
         observer: Shows the progress.
+        earlier_rates: Pass rates in earlier runs, for the historical curriculum.
     """
 
     config: RaftConfig
@@ -56,6 +60,12 @@ class Collaborators:
     learner: Learner
     trackers: Sequence[Tracker]
     observer: Observer
+    earlier_rates: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def course(self) -> Course:
+        """What steers the run and notes what it shows."""
+        return Course(self.config, self.run, self.observer, self.earlier_rates)
 
 
 def run_cycles(crew: Collaborators, start: str) -> None:
@@ -65,25 +75,47 @@ def run_cycles(crew: Collaborators, start: str) -> None:
         CheckFailed: If a cycle has too few answers worth training on.
         HaloForgeError: What any stage raises; everything done so far stays on disk.
     """
-    policy = start
+    control = crew.config.raft.control
+    if control != "none":
+        crew.observer.message(f"CONTROL {control}, not a verified run: {MEANINGS[control]}")
+    policy, speaker = start, 0
     baseline = _measure(crew, 0, policy, None)
+    measured = {0: crew.course.rates(baseline, crew.examiner.program)}
     for cycle in range(1, crew.config.raft.num_cycles + 1):
-        _learn(crew, cycle, policy)
-        policy = str(crew.run.checkpoint_path(cycle))
-        _measure(crew, cycle, policy, baseline)
+        prompts = crew.course.prompts(cycle, crew.prompts)
+        if not prompts:
+            crew.course.all_retired(cycle)
+            return
+        _learn(crew, cycle, policy, speaker, prompts)
+        policy, speaker = str(crew.run.checkpoint_path(cycle)), cycle
+        verdicts = _measure(crew, cycle, policy, baseline)
+        measured[cycle] = crew.course.rates(verdicts, crew.examiner.program)
+        decision = crew.course.decide(cycle, measured)
+        if decision.action == "stop":
+            return
+        if decision.action == "rollback":
+            speaker = decision.best
+            policy = str(crew.run.checkpoint_path(speaker)) if speaker else start
 
 
-def _learn(crew: Collaborators, cycle: int, policy: str) -> None:
+def _learn(
+    crew: Collaborators, cycle: int, policy: str, speaker: int, prompts: Sequence[Prompt]
+) -> None:
     """Bring a cycle to its checkpoint and its record."""
     trained = crew.run.is_complete(cycle)
     noted = any(r["cycle"] == cycle and "kept" in r for r in crew.run.read_statistics())
     if trained and noted:
         crew.observer.message(f"Cycle {cycle} already complete, skipping...")
         return
-    rollout = _answers(crew, cycle, policy)
-    kept = _select(crew, cycle, rollout.verdicts)
+    bar = crew.course.bar(cycle)
+    rollout = _answers(crew, cycle, policy, speaker, prompts, bar)
+    kept = _select(crew, cycle, rollout.verdicts, bar)
     report = None if trained else _train(crew, cycle, policy, kept)
-    record = _record(crew.config, cycle, rollout, kept, report)
+    record = {
+        **_record(crew.config, cycle, rollout, kept, report, bar),
+        **crew.course.observed(cycle, rollout.verdicts, kept, bar, crew.verifier.program),
+        **({"start": speaker} if speaker != cycle - 1 else {}),
+    }
     # A kill between the two tells the trackers twice, which is better than never.
     _track(crew, cycle, metrics(record))
     crew.run.update_statistics(cycle, record)
@@ -100,36 +132,46 @@ def _times(cycle: int, record: Mapping[str, Any]) -> str:
     )
 
 
-def _answers(crew: Collaborators, cycle: int, policy: str) -> Rollout:
+def _answers(
+    crew: Collaborators,
+    cycle: int,
+    policy: str,
+    speaker: int,
+    prompts: Sequence[Prompt],
+    bar: Bar,
+) -> Rollout:
     config = crew.config
     adaptive = config.generation.sampling == "adaptive"
     plan = Plan(
         name=f"cycle {cycle}",
-        prompts=crew.prompts,
+        prompts=prompts,
         samples_per_prompt=config.raft.samples_per_prompt,
         seed=derive_seed(config.seed, "generate", cycle),
         samples_path=crew.run.samples_path(cycle),
         verified_path=crew.run.verified_path(cycle),
-        budget=Budget(config.adaptive, config.raft.reward_threshold) if adaptive else None,
+        budget=Budget(config.adaptive, bar.threshold) if adaptive else None,
     )
     crew.observer.message(f"Cycle {cycle} of {config.raft.num_cycles}")
     return collect(
-        plan, lambda: crew.open_engine(policy, _label(cycle - 1)), crew.verifier, crew.observer
+        plan, lambda: crew.open_engine(policy, _label(speaker)), crew.verifier, crew.observer
     )
 
 
-def _select(crew: Collaborators, cycle: int, verdicts: Sequence[Verdict]) -> list[Verdict]:
+def _select(
+    crew: Collaborators, cycle: int, verdicts: Sequence[Verdict], bar: Bar
+) -> list[Verdict]:
     loop = crew.config.raft
-    kept = select(
+    kept = choose(
         verdicts,
-        threshold=loop.reward_threshold,
-        keep=loop.keep_top_percent,
+        loop.control,
+        threshold=bar.threshold,
+        keep=bar.keep,
         seed=derive_seed(crew.config.seed, "select", cycle),
     )
     if len(kept) < loop.min_samples:
         raise CheckFailed(
             f"cycle {cycle}: {len(kept)} of {len(verdicts)} answers ended by themselves and "
-            f"reached reward_threshold = {loop.reward_threshold:g}; min_samples asks for "
+            f"reached reward_threshold = {bar.threshold:g}; min_samples asks for "
             f"{loop.min_samples}. Nothing was trained. Use easier prompts, more "
             "samples_per_prompt, a longer max_new_tokens or a lower threshold (with --fork DIR, "
             "from this point)."
@@ -150,7 +192,7 @@ def _train(crew: Collaborators, cycle: int, policy: str, kept: Sequence[Verdict]
         lora=config.lora,
         hardware=config.hardware,
         trust_remote_code=config.model.trust_remote_code,
-        meta={"cycle": cycle, "kept": len(kept)},
+        meta={"cycle": cycle, "kept": len(kept), **named(config.raft.control)},
     )
     return crew.learner.fit([to_example(v.sample) for v in kept], request, crew.observer)
 
@@ -161,17 +203,19 @@ def _record(
     rollout: Rollout,
     kept: Sequence[Verdict],
     report: FitReport | None,
+    bar: Bar,
 ) -> dict[str, Any]:
     """Return a cycle's figures; those of training are absent when a kill came just after it."""
     trained = report.seconds if report is not None else 0.0
     seconds = rollout.generation_seconds + rollout.verification_seconds + trained
     speed = rollout.tokens / rollout.generation_seconds if rollout.tokens else None
     verdicts = rollout.verdicts
-    above = sum(v.result.reward >= config.raft.reward_threshold for v in verdicts if v.result)
+    above = sum(v.result.reward >= bar.threshold for v in verdicts if v.result)
     return {
         **cycle_record(verdicts, kept),
         "above_threshold": above,
-        "effective_threshold": config.raft.reward_threshold,
+        "effective_threshold": bar.threshold,
+        "effective_keep": bar.keep,
         "temperature": config.generation.temperature,
         "learning_rate": learning_rate(config.training, cycle),
         "generation_seconds": rollout.generation_seconds,
@@ -179,6 +223,7 @@ def _record(
         "verification_added_seconds": rollout.added_seconds,
         "tokens_per_s": speed,
         "elapsed_minutes": seconds / 60,
+        **named(config.raft.control),
         **_savings(config, rollout),
         **(_training_figures(report) if report is not None else {}),
     }
@@ -224,8 +269,11 @@ def _measure(
     known = {record["cycle"]: record for record in crew.run.read_statistics()}
     if "heldout" not in known.get(cycle, {}):
         heldout = heldout_record(verdicts, baseline, crew.config.seed)
+        heldout |= crew.course.seen(verdicts, crew.examiner.program, plan.name)
         rates = {name: heldout[name]["mean"] for name in RATES if name in heldout}
-        _track(crew, cycle, {f"eval/{name}": rate for name, rate in rates.items()})
+        _track(
+            crew, cycle, {f"eval/{name}": rate for name, rate in (rates | means(heldout)).items()}
+        )
         crew.run.update_statistics(cycle, {"heldout": heldout})
         crew.observer.message(
             f"{plan.name}: " + ", ".join(f"{name} {rate:.3f}" for name, rate in rates.items())
