@@ -138,7 +138,7 @@ STEERED: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("how", STEERED, ids=str)
 @pytest.mark.parametrize(
-    ("place", "nth"), [("before_sample", 30), ("judging", 11), ("before_fit", 2), ("after_fit", 2)]
+    ("place", "nth"), [("before_sample", 30), ("judging", 9), ("before_fit", 2), ("after_fit", 2)]
 )
 def test_killed_it_decides_the_same(
     tmp_path: Path, how: dict[str, Any], place: str, nth: int
