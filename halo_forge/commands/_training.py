@@ -13,6 +13,7 @@ from halo_forge.commands._output import echo_grid, echo_json
 from halo_forge.config.base import flatten
 from halo_forge.config.load import Resolved
 from halo_forge.config.raft import RaftConfig
+from halo_forge.report.lessons import notices
 from halo_forge.report.records import Run, is_run, read_run
 from halo_forge.report.tables import before_after, settings_grid
 from halo_forge.store.run_dir import RunDir
@@ -35,7 +36,7 @@ def show_plan(resolved: Resolved[RaftConfig], *, as_json: bool, fork: Path | Non
         return
     echo_grid(settings_grid(flatten(settings), resolved.sources))
     each = config.raft.samples_per_prompt
-    most = " at most" if config.generation.sampling == "adaptive" else ""
+    most = " at most" if config.reading_verdicts or config.curriculum.kind != "none" else ""
     click.echo(
         f"\nA cycle: {plan['prompts']} prompts x {each} = {plan['answers_per_cycle']} answers{most}"
     )
@@ -62,7 +63,7 @@ def train_and_show(config: RaftConfig, display: Display, *, fork: Path | None = 
         raise
     run = read_run(path)
     if display.as_json:
-        echo_json({"run": str(path), "cycles": run.statistics})
+        echo_json({"run": str(path), "control": run.control, "cycles": run.statistics})
     else:
         _show_end(run)
 
@@ -82,6 +83,8 @@ def _plan(config: RaftConfig, path: Path) -> dict[str, Any]:
 
 
 def _show_end(run: Run) -> None:
+    for line in notices(run):
+        click.echo(printable(line))
     grid = before_after(run.cycles)
     if grid is None:
         click.echo("No held-out prompts were given (--eval-prompts), so nothing was compared.")
@@ -91,5 +94,6 @@ def _show_end(run: Run) -> None:
     click.echo(f"\nRun:  {path}, {run.done} of {run.planned} cycles")
     click.echo(f"Look: halo-forge runs show {path}")
     if run.done:
-        checkpoint = shlex.quote(printable(str(RunDir(run.path).checkpoint_path(run.done))))
+        chosen = run.best or run.done
+        checkpoint = shlex.quote(printable(str(RunDir(run.path).checkpoint_path(chosen))))
         click.echo(f"Next: halo-forge benchmark run --model {checkpoint}")

@@ -10,10 +10,19 @@ from halo_forge.commands import _options
 from halo_forge.commands._raft_flags import RAFT_FLAGS, REPLAY_FLAGS
 from halo_forge.config.load import Resolved
 from halo_forge.config.raft import RaftConfig
+from halo_forge.config.study import StudyConfig
 from halo_forge.core.errors import UserError
 from halo_forge.store.run_dir import RunDir
 
 __all__ = ["command"]
+
+
+_NOT_OF_A_STUDY = {"raft.control", "stopping.on_degradation"}
+_STUDY_FLAGS: dict[str | tuple[str, ...], str] = {
+    "--arms": "arms",
+    "--seeds": "seeds",
+    **{names: key for names, key in RAFT_FLAGS.items() if key not in _NOT_OF_A_STUDY},
+}
 
 
 @click.group("raft")
@@ -104,3 +113,35 @@ def replay(
         show_plan(Resolved(value, resolved.sources), as_json=as_json)
     else:
         train_and_show(value, _options.Display(progress, quiet=quiet, as_json=as_json))
+
+
+@command.command("study")
+@_options.config_files
+@_options.settings(StudyConfig, _STUDY_FLAGS)
+@_options.assignments
+@_options.dry_run
+@_options.json_output
+@_options.progress
+@_options.quiet
+@_options.verbose
+@click.pass_context
+def study(
+    ctx: click.Context, dry_run: bool, as_json: bool, progress: str | None, quiet: bool
+) -> None:
+    """Run the loop with its verifier and without, and say how much of the gain is the verifier's.
+
+    Each arm with each seed is a run of its own in --output. A study that was interrupted goes on
+    when the same command is given again; what is done is not done twice.
+
+    \b
+    Examples:
+      halo-forge raft study --config configs/raft_cpu.yaml --output results/study
+      halo-forge raft study -c configs/raft_cpu.yaml -o results/study --arms verified,shuffled
+    """  # noqa: D301 - click reads the \b
+    from halo_forge.commands._study import show_study, show_study_plan
+
+    resolved = _options.resolve(ctx, StudyConfig)
+    if dry_run:
+        show_study_plan(resolved, as_json=as_json)
+    else:
+        show_study(resolved.value, _options.Display(progress, quiet=quiet, as_json=as_json))

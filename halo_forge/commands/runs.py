@@ -61,6 +61,7 @@ def list_runs(folders: tuple[Path, ...], as_json: bool) -> None:
 def show_run(run: Path, as_json: bool) -> None:
     """Show the cycles of RUN, what is done and what is owed."""
     from halo_forge.commands._output import echo_grid, echo_json
+    from halo_forge.report.lessons import errors_grid, honesty_grid, notices
     from halo_forge.report.records import read_run
     from halo_forge.report.tables import before_after, cycles_grid
 
@@ -68,11 +69,14 @@ def show_run(run: Path, as_json: bool) -> None:
     if as_json:
         echo_json({**_summary(found), "info": found.info, "cycles": found.statistics})
         return
+    for line in notices(found):
+        click.echo(printable(line))
     echo_grid(cycles_grid(found.cycles))
-    change = before_after(found.cycles)
-    if change is not None:
-        click.echo()
-        echo_grid(change)
+    others = before_after(found.cycles), errors_grid(found.cycles), honesty_grid(found.cycles)
+    for grid in others:
+        if grid is not None:
+            click.echo()
+            echo_grid(grid)
     click.echo(f"\nDone: {found.done} of {found.planned} cycles; owed: {found.owed}.")
     if found.owed:
         click.echo("The command that started the run goes on with it.")
@@ -124,6 +128,9 @@ def _summary(run: Run) -> dict[str, Any]:
         "run": str(run.path),
         "model": run.config.get("model.name"),
         "verifier": run.config.get("verifier.type"),
+        "control": run.control,
+        "best_cycle": run.best,
+        "ended_early": run.stopped,
         "cycles_done": run.done,
         "cycles_owed": run.owed,
     }

@@ -17,6 +17,12 @@ from halo_forge.config.sections import (
     ModelSettings,
     VerifierSettings,
 )
+from halo_forge.config.steering import (
+    Control,
+    CurriculumSettings,
+    ShapingSettings,
+    StoppingSettings,
+)
 
 __all__ = [
     "AdaptiveSettings",
@@ -30,8 +36,8 @@ __all__ = [
 class LoopSettings(AlgorithmSettings):
     """The generate-verify-select-train loop."""
 
-    num_cycles: PositiveInt = 3
-    """Cycles of generate, verify, select, train."""
+    num_cycles: int = Field(3, ge=0)
+    """Cycles of generate, verify, select, train; 0 only judges the held-out prompts."""
 
     samples_per_prompt: PositiveInt = 8
     """Answers sampled for each prompt in a cycle."""
@@ -45,6 +51,11 @@ class LoopSettings(AlgorithmSettings):
 
     min_samples: PositiveInt = 1
     """Fewest kept answers a cycle trains on; with fewer the run stops and says so."""
+
+    control: Control = "none"
+    """Run an experiment's control instead, with the same prompts, seeds and samples. `unverified`:
+    answers are chosen without their rewards; `shuffled`: by rewards dealt out at random;
+    `compile-only`: rewards end at that for compiling."""
 
 
 class AdaptiveSettings(Section):
@@ -89,7 +100,12 @@ class EvaluationSettings(Section):
     """Answers sampled for each held-out prompt."""
 
     hidden_tests: bool = True
-    """Score the prompts' hidden tests as well; they never reward."""
+    """Score the prompts' hidden tests as well, of training and held-out answers; they never
+    reward."""
+
+    hidden_gap_alarm: float = Field(0.05, ge=0, le=1)
+    """Warn when the rate at which answers pass is surely higher, by more than this, than the rate
+    at which they pass their hidden tests too."""
 
 
 class RaftConfig(Section):
@@ -120,6 +136,9 @@ class RaftConfig(Section):
     decontaminate: DecontaminationSettings = DecontaminationSettings()
     raft: LoopSettings = LoopSettings()
     adaptive: AdaptiveSettings = AdaptiveSettings()
+    curriculum: CurriculumSettings = CurriculumSettings()
+    shaping: ShapingSettings = ShapingSettings()
+    stopping: StoppingSettings = StoppingSettings()
     generation: GenerationSettings = GenerationSettings()
     training: TrainingSettings = TrainingSettings()
     lora: LoraSettings = LoraSettings()
@@ -134,6 +153,7 @@ class RaftConfig(Section):
         {
             *(f"decontaminate.{name}" for name in DecontaminationSettings.model_fields),
             "eval_prompts",
+            "evaluation.hidden_gap_alarm",
             "generation.server.api_key_env",
             "generation.server.concurrency",
             "generation.server.retries",
@@ -146,6 +166,7 @@ class RaftConfig(Section):
             "replay",
             "sft_checkpoint",
             "report_to",
+            "stopping.plateau",
             "verifier.host",
             "verifier.max_workers",
             "verifier.niceness",
@@ -191,5 +212,41 @@ class RaftConfig(Section):
             raise ValueError(
                 "raft.kl_coef needs adapters (lora.enabled, no --no-lora): the start model is the "
                 "model with its adapter off, and there is no second one in memory"
+            )
+        return self
+
+    @property
+    def reading_verdicts(self) -> list[str]:
+        """Settings by which verdicts decide more than which answers are trained on."""
+        reading = {
+            "generation.sampling = adaptive": self.generation.sampling == "adaptive",
+            "curriculum.kind = adaptive": self.curriculum.kind == "adaptive",
+            "curriculum.retire_at": self.curriculum.retire_at is not None,
+            "curriculum.retry_after": self.curriculum.retry_after > 0,
+            "shaping.kind = adaptive": self.shaping.kind == "adaptive",
+            "raft.prompt_weights = inverse-pass-rate": self.raft.prompt_weights != "uniform",
+        }
+        return [name for name, is_set in reading.items() if is_set]
+
+    @model_validator(mode="after")
+    def _controls_are_told_nothing(self) -> Self:
+        """Refuse a control beside rules that read verdicts, and one that would keep nothing."""
+        control = self.raft.control
+        if control == "none":
+            return self
+        if self.raft.algorithm != "raft":
+            raise ValueError(
+                f"raft.control = {control} is for raft.algorithm raft: {self.raft.algorithm} has "
+                "no answers without their verdicts"
+            )
+        if self.reading_verdicts:
+            raise ValueError(
+                f"raft.control = {control}: {', '.join(self.reading_verdicts)} would tell it the "
+                "verdicts that it must do without; leave that out in all runs that are compared"
+            )
+        if control == "compile-only" and self.raft.reward_threshold > 0.5:
+            raise ValueError(
+                "raft.control = compile-only gives no reward above 0.5, which is below "
+                f"raft.reward_threshold = {self.raft.reward_threshold:g}; nothing would be kept"
             )
         return self

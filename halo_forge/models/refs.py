@@ -15,12 +15,14 @@ from pathlib import Path
 from halo_forge.core.errors import HaloForgeError, ModelFault, UserError
 from halo_forge.models import builtin
 from halo_forge.models.weights import ADAPTER_CONFIG, is_adapter, read_json
+from halo_forge.store.run_dir import RunDir
 from halo_forge.utils.text import did_you_mean
 
 __all__ = ["adapter_base", "base_ref", "resolve", "resolve_cycle"]
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _CYCLE = re.compile(r"cycle_\d+")
+_BEST = "best"
 _WANTED = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "*.py"]
 _UNWANTED = ["original/*", "onnx/*", "consolidated*"]
 _MAX_BASES = 8
@@ -31,9 +33,9 @@ def resolve(ref: str | Path) -> Path:
     """Return the folder that holds the model called ``ref``, fetching it when needed.
 
     Args:
-        ref: ``builtin:NAME``, a folder (``cycle_5`` finds ``cycle_5_final``), or a hub id,
-            which is downloaded into the hub's own cache; of it only safetensors, never
-            pickles.
+        ref: ``builtin:NAME``, a folder (``cycle_5`` finds ``cycle_5_final``, ``best`` in a run
+            directory the best cycle's), or a hub id, which is downloaded into the hub's own cache;
+            of it only safetensors, never pickles.
 
     Raises:
         UserError: If nothing is called so.
@@ -57,9 +59,17 @@ def resolve(ref: str | Path) -> Path:
 
 
 def resolve_cycle(path: Path) -> Path:
-    """Return ``path``, or ``cycle_N_final`` beside it when ``cycle_N`` itself does not exist."""
+    """Return ``path``, or the checkpoint that is meant by it when there is no such file.
+
+    ``cycle_N`` is ``cycle_N_final`` beside it; ``best`` in a run directory is the checkpoint with
+    the best held-out pass rate.
+    """
+    if path.exists():
+        return path
     final = path.with_name(path.name + "_final") if _CYCLE.fullmatch(path.name) else path
-    return final if not path.exists() and final.is_dir() else path
+    if path.name == _BEST and (best := RunDir(path.parent).best_cycle):
+        final = RunDir(path.parent).checkpoint_path(best)
+    return final if final.is_dir() else path
 
 
 def adapter_base(folder: Path) -> str:

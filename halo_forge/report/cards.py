@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from halo_forge.report.highlight import highlighted
-from halo_forge.report.samples import Answer, diagnostics, error_class, outcome, program
+from halo_forge.report.samples import Answer, diagnostics, outcome, program
+from halo_forge.rlvr.statistics import error_class
 from halo_forge.utils.text import printable
 
 __all__ = ["card"]

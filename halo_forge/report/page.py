@@ -23,6 +23,7 @@ from halo_forge.report.charts import drawn
 from halo_forge.report.curves import charts_of, training_rates
 from halo_forge.report.grid import Grid
 from halo_forge.report.highlight import LONGEST, Line, highlighted
+from halo_forge.report.lessons import errors_grid, honesty_grid, notices
 from halo_forge.report.prompts import movements, movements_grid
 from halo_forge.report.records import Run
 from halo_forge.report.samples import (
@@ -30,13 +31,13 @@ from halo_forge.report.samples import (
     all_cycles,
     best,
     diagnostics,
-    error_class,
     outcome,
     program,
     read_answers,
     worst,
 )
 from halo_forge.report.tables import before_after, cycles_grid, settings_grid
+from halo_forge.rlvr.statistics import error_class
 from halo_forge.utils.text import printable
 
 __all__ = ["report_html"]
@@ -76,6 +77,7 @@ def report_html(run: Run, count: int) -> str:
         version=__version__,
         name=run.path.resolve().name,
         facts=_facts(run),
+        notices=notices(run),
         grids=_grids(run),
         charts=[drawing for chart in charts if (drawing := drawn(chart)) is not None],
         samples=_samples(run, count),
@@ -103,6 +105,7 @@ def _harmless(value: Any) -> Any:
 def _facts(run: Run) -> list[tuple[str, str]]:
     config = run.config
     return [
+        *([("CONTROL, not a verified run", run.control)] if run.control else []),
         ("model", str(config.get("sft_checkpoint") or config.get("model.name"))),
         ("verifier", str(config.get("verifier.type"))),
         ("cycles", f"{run.done} of {run.planned}"),
@@ -114,6 +117,7 @@ def _grids(run: Run) -> list[Grid]:
     change = before_after(run.cycles)
     grids = [change] if change is not None else []
     grids.append(replace(cycles_grid(run.cycles), title="By cycle"))
+    grids += [g for g in (errors_grid(run.cycles), honesty_grid(run.cycles)) if g is not None]
     for kind, title in (("training", "Training prompts"), ("heldout", "Held-out prompts")):
         moved = movements(read_answers(run.path, kind))  # type: ignore[arg-type]
         if moved:

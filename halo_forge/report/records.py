@@ -14,9 +14,20 @@ from halo_forge.core.errors import StoreFault, UserError
 from halo_forge.stats import Estimate, Paired
 from halo_forge.store.run_dir import RunDir
 
-__all__ = ["Cycle", "Heldout", "Run", "find_runs", "is_run", "read_run"]
+__all__ = [
+    "Cycle",
+    "Decision",
+    "Gap",
+    "Heldout",
+    "Reach",
+    "Run",
+    "find_runs",
+    "is_run",
+    "read_run",
+]
 
 _DEPTH = 2
+_VERIFIED = "none"
 
 
 class _Record(BaseModel):
@@ -25,7 +36,41 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Heldout(_Record):
+class Gap(_Record):
+    """How much more often answers pass than they pass their hidden tests too."""
+
+    mean: float
+    low: float
+    high: float
+    units: int
+
+
+class Reach(Gap):
+    """Share of prompts that some answer solves: pass@k for the largest k."""
+
+    k: int | None = None
+
+
+class Decision(_Record):
+    """What followed a cycle."""
+
+    action: str
+    best: int
+    why: str
+
+
+class _Observed(_Record):
+    """What answers show beside their rates."""
+
+    error_classes: Mapping[str, int] = {}
+    distinct_share: float | None = None
+    pass_at_k: Reach | None = None
+    hidden_gap: Gap | None = None
+    hidden_gap_alarm: bool = False
+    suspicious: Mapping[str, int] = {}
+
+
+class Heldout(_Observed):
     """Rates on the held-out prompts, and their paired differences to the baseline."""
 
     samples: int
@@ -44,7 +89,7 @@ class Heldout(_Record):
         return rates[key]
 
 
-class Cycle(_Record):
+class Cycle(_Observed):
     """One record of `raft_statistics.json`; cycle 0 is the baseline and has no training."""
 
     cycle: int
@@ -64,6 +109,10 @@ class Cycle(_Record):
     verification_seconds: float | None = None
     verification_added_seconds: float | None = None
     training_seconds: float | None = None
+    solved_first_share: float | None = None
+    lost_share: float | None = None
+    decision: Decision | None = None
+    ended: str | None = None
     heldout: Heldout | None = None
 
     @property
@@ -107,8 +156,27 @@ class Run:
 
     @property
     def owed(self) -> int:
-        """Cycles that are asked for and not complete."""
-        return max(self.planned - self.done, 0)
+        """Cycles that are asked for and not complete; none of a run that has ended early."""
+        return 0 if self.stopped else max(self.planned - self.done, 0)
+
+    @property
+    def control(self) -> str | None:
+        """The control that the run is; None for a verified run."""
+        control = self.info["guarded"].get("raft.control", _VERIFIED)
+        return None if control == _VERIFIED else str(control)
+
+    @property
+    def best(self) -> int | None:
+        """The cycle with the best held-out pass rate; 0 is the start, None is not known."""
+        return next((c.decision.best for c in reversed(self.cycles) if c.decision), None)
+
+    @property
+    def stopped(self) -> str | None:
+        """Why the run ended early, if it did."""
+        last = self.cycles[-1] if self.cycles else None
+        if last is not None and last.decision is not None and last.decision.action == "stop":
+            return last.decision.why
+        return last.ended if last is not None else None
 
     @property
     def measured(self) -> list[Cycle]:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from halo_forge.core.errors import StoreFault
 from halo_forge.core.types import Prompt, VerifyResult
 from halo_forge.data.prompts import load_prompts
-from halo_forge.rlvr.statistics import compiled
+from halo_forge.rlvr.statistics import compiled, error_class
 from halo_forge.rlvr.verifiers.extract import extract_code
 from halo_forge.store.records import read_records
 from halo_forge.store.run_dir import RunDir
@@ -25,7 +25,6 @@ __all__ = [
     "all_cycles",
     "best",
     "diagnostics",
-    "error_class",
     "outcome",
     "program",
     "read_answers",
@@ -96,7 +95,7 @@ class Wanted:
         prompt: Their prompt has this id, or this in its text, whatever the case.
         text: They have this in them, whatever the case.
         outcome: How far they got.
-        error: Their class of error; see `error_class`.
+        error: Their class of error; see `halo_forge.rlvr.statistics.error_class`.
     """
 
     cycles: tuple[int, ...] = ()
@@ -205,20 +204,6 @@ def outcome(result: VerifyResult) -> Outcome:
     if result.success:
         return _PASSED
     return "compiles" if compiled(result) else "fails"
-
-
-def error_class(result: VerifyResult) -> str | None:
-    """Return what kind of failure a verdict is; None for a success.
-
-    It is the class of the compiler's diagnostic (``undeclared``, ``syntax``, ...), else the limit
-    that was hit, else the stage at which it ended.
-    """
-    if result.success:
-        return None
-    data = result.metadata
-    limits = data.get("limits")
-    found = data.get("diagnostic") or (limits[0] if isinstance(limits, list) and limits else None)
-    return str(found or data.get("stage") or "other")
 
 
 def diagnostics(result: VerifyResult) -> list[str]:

@@ -103,7 +103,8 @@ def runs_grid(runs: Iterable[Run]) -> Grid:
             (
                 str(run.path),
                 str(run.config.get("model.name", _NONE)),
-                str(run.config.get("verifier.type", _NONE)),
+                str(run.config.get("verifier.type", _NONE))
+                + (f" (CONTROL {run.control})" if run.control else ""),
                 f"{run.done}/{run.planned}",
                 interval_text(first.pass_rate) if first else _NONE,
                 interval_text(last.pass_rate) if last else _NONE,

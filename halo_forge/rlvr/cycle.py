@@ -8,7 +8,7 @@ there. The first attempt and the tenth retry run the same lines.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -18,10 +18,13 @@ from halo_forge.core.identity import derive_seed
 from halo_forge.core.types import Prompt, Verdict
 from halo_forge.engines.base import Engine
 from halo_forge.rlvr.budget import Budget, savings
+from halo_forge.rlvr.controls import MEANINGS, controlled, named
 from halo_forge.rlvr.replay import Source
 from halo_forge.rlvr.rollout import Plan, Rollout, collect
 from halo_forge.rlvr.schedule import learning_rate, temperature
-from halo_forge.rlvr.statistics import RATES, cycle_record, heldout_record, metrics
+from halo_forge.rlvr.shaping import Bar
+from halo_forge.rlvr.statistics import RATES, cycle_record, heldout_record, means, metrics
+from halo_forge.rlvr.steering import Course
 from halo_forge.rlvr.verifiers.base import Verifier
 from halo_forge.rlvr.weighting import Choice, choice_record, choose, objective
 from halo_forge.sft.base import FitReport, FitRequest, Learner
@@ -47,6 +50,7 @@ class Collaborators:
         trackers: Mirrors of the figures.
         observer: Shows the progress.
         source: Run whose answers are trained on; None: the policy answers.
+        earlier_rates: Pass rates in earlier runs, for the historical curriculum.
     """
 
     config: RaftConfig
@@ -60,6 +64,27 @@ class Collaborators:
     trackers: Sequence[Tracker]
     observer: Observer
     source: Source | None = None
+    earlier_rates: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def course(self) -> Course:
+        """What steers the run and notes what it shows."""
+        return Course(self.config, self.run, self.observer, self.earlier_rates)
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Where a cycle begins.
+
+    Attributes:
+        start: The policy that the run began with.
+        policy: The policy that answers, and is trained unless each cycle restarts.
+        cycle: The cycle that made it; 0 for ``start``.
+    """
+
+    start: str
+    policy: str
+    cycle: int
 
 
 def run_cycles(crew: Collaborators, start: str) -> None:
@@ -69,26 +94,47 @@ def run_cycles(crew: Collaborators, start: str) -> None:
         CheckFailed: If a cycle has too few answers worth training on.
         HaloForgeError: What any stage raises; everything done so far stays on disk.
     """
-    policy = start
-    baseline = _measure(crew, 0, policy, None)
+    control = crew.config.raft.control
+    if control != "none":
+        crew.observer.message(f"CONTROL {control}, not a verified run: {MEANINGS[control]}")
+    origin = _Origin(start, start, 0)
+    baseline = _measure(crew, 0, start, None)
+    measured = {0: crew.course.rates(baseline, crew.examiner.program)}
     for cycle in range(1, crew.config.raft.num_cycles + 1):
-        _learn(crew, cycle, policy, start)
-        policy = str(crew.run.checkpoint_path(cycle))
-        _measure(crew, cycle, policy, baseline)
+        prompts = crew.course.prompts(cycle, crew.prompts)
+        if not prompts:
+            crew.course.all_retired(cycle)
+            return
+        _learn(crew, cycle, origin, prompts)
+        origin = _Origin(start, str(crew.run.checkpoint_path(cycle)), cycle)
+        verdicts = _measure(crew, cycle, origin.policy, baseline)
+        measured[cycle] = crew.course.rates(verdicts, crew.examiner.program)
+        decision = crew.course.decide(cycle, measured)
+        if decision.action == "stop":
+            return
+        if decision.action == "rollback":
+            best = decision.best
+            policy = str(crew.run.checkpoint_path(best)) if best else start
+            origin = _Origin(start, policy, best)
 
 
-def _learn(crew: Collaborators, cycle: int, policy: str, start: str) -> None:
+def _learn(crew: Collaborators, cycle: int, origin: _Origin, prompts: Sequence[Prompt]) -> None:
     """Bring a cycle to its checkpoint and its record."""
     trained = crew.run.is_complete(cycle)
     noted = any(r["cycle"] == cycle and "kept" in r for r in crew.run.read_statistics())
     if trained and noted:
         crew.observer.message(f"Cycle {cycle} already complete, skipping...")
         return
-    rollout = _answers(crew, cycle, policy)
-    choice = _choose(crew, cycle, rollout.verdicts)
-    trained_from = start if crew.config.raft.restart else policy
+    bar = crew.course.bar(cycle)
+    rollout = _answers(crew, cycle, origin, prompts, bar)
+    choice = _choose(crew, cycle, rollout.verdicts, bar)
+    trained_from = origin.start if crew.config.raft.restart else origin.policy
     report = None if trained else _train(crew, cycle, trained_from, choice)
-    record = _record(crew, cycle, rollout, choice, report)
+    record = {
+        **_record(crew, cycle, rollout, choice, report, bar),
+        **crew.course.observed(cycle, rollout.verdicts, choice.good, bar, crew.verifier.program),
+        **({"start": origin.cycle} if origin.cycle != cycle - 1 else {}),
+    }
     # A kill between the two tells the trackers twice, which is better than never.
     _track(crew, cycle, metrics(record))
     crew.run.update_statistics(cycle, record)
@@ -105,21 +151,25 @@ def _times(cycle: int, record: Mapping[str, Any]) -> str:
     )
 
 
-def _answers(crew: Collaborators, cycle: int, policy: str) -> Rollout:
+def _answers(
+    crew: Collaborators, cycle: int, origin: _Origin, prompts: Sequence[Prompt], bar: Bar
+) -> Rollout:
     config = crew.config
     adaptive = config.generation.sampling == "adaptive"
     plan = Plan(
         name=f"cycle {cycle}",
-        prompts=crew.prompts,
+        prompts=prompts,
         samples_per_prompt=config.raft.samples_per_prompt,
         seed=derive_seed(config.seed, "generate", cycle),
         samples_path=crew.run.samples_path(cycle),
         verified_path=crew.run.verified_path(cycle),
-        budget=Budget(config.adaptive, config.raft.reward_threshold) if adaptive else None,
+        budget=Budget(config.adaptive, bar.threshold) if adaptive else None,
     )
     crew.observer.message(f"Cycle {cycle} of {config.raft.num_cycles}")
     heat = temperature(config.generation.temperature, config.raft, cycle)
-    opener: Callable[[], Engine] = partial(crew.open_engine, policy, _label(cycle - 1), heat)
+    opener: Callable[[], Engine] = partial(
+        crew.open_engine, origin.policy, _label(origin.cycle), heat
+    )
     if crew.source is not None:
         crew.source.bring(crew.run, cycle)
         crew.observer.message(crew.source.words(cycle))
@@ -127,20 +177,21 @@ def _answers(crew: Collaborators, cycle: int, policy: str) -> Rollout:
     return collect(plan, opener, crew.verifier, crew.observer)
 
 
-def _choose(crew: Collaborators, cycle: int, verdicts: Sequence[Verdict]) -> Choice:
+def _choose(crew: Collaborators, cycle: int, verdicts: Sequence[Verdict], bar: Bar) -> Choice:
     loop = crew.config.raft
-    choice = choose(
+    choosing = choose if loop.control == "none" else controlled
+    choice = choosing(
         verdicts,
         loop,
-        threshold=loop.reward_threshold,
-        keep=loop.keep_top_percent,
+        threshold=bar.threshold,
+        keep=bar.keep,
         seed=derive_seed(crew.config.seed, "select", cycle),
     )
     if len(choice.good) < loop.min_samples:
         mixed = " to prompts that also have bad ones" if loop.algorithm == "reinforce-rej" else ""
         raise CheckFailed(
             f"cycle {cycle}: {len(choice.good)} of {len(verdicts)} answers{mixed} ended by "
-            f"themselves and reached reward_threshold = {loop.reward_threshold:g}; min_samples "
+            f"themselves and reached reward_threshold = {bar.threshold:g}; min_samples "
             f"asks for {loop.min_samples}. Nothing was trained. Use easier prompts, more "
             "samples_per_prompt, a longer max_new_tokens or a lower threshold (with --fork DIR, "
             "from this point)."
@@ -166,7 +217,7 @@ def _train(crew: Collaborators, cycle: int, policy: str, choice: Choice) -> FitR
         lora=config.lora,
         hardware=config.hardware,
         trust_remote_code=config.model.trust_remote_code,
-        meta={"cycle": cycle, "kept": len(choice.good)},
+        meta={"cycle": cycle, "kept": len(choice.good), **named(config.raft.control)},
         objective=costs,
     )
     examples = choice.examples(with_logprobs=costs is not None and costs.ratio)
@@ -174,7 +225,12 @@ def _train(crew: Collaborators, cycle: int, policy: str, choice: Choice) -> FitR
 
 
 def _record(
-    crew: Collaborators, cycle: int, rollout: Rollout, choice: Choice, report: FitReport | None
+    crew: Collaborators,
+    cycle: int,
+    rollout: Rollout,
+    choice: Choice,
+    report: FitReport | None,
+    bar: Bar,
 ) -> dict[str, Any]:
     """Return a cycle's figures; those of training are absent when a kill came just after it."""
     config = crew.config
@@ -182,13 +238,14 @@ def _record(
     seconds = rollout.generation_seconds + rollout.verification_seconds + trained
     speed = rollout.tokens / rollout.generation_seconds if rollout.tokens else None
     verdicts = rollout.verdicts
-    above = sum(v.result.reward >= config.raft.reward_threshold for v in verdicts if v.result)
+    above = sum(v.result.reward >= bar.threshold for v in verdicts if v.result)
     return {
         **cycle_record(verdicts, choice.good),
         **choice_record(choice, verdicts, config.raft, config.raft.reward_threshold),
         **(crew.source.record(cycle) if crew.source is not None else {}),
         "above_threshold": above,
-        "effective_threshold": config.raft.reward_threshold,
+        "effective_threshold": bar.threshold,
+        "effective_keep": bar.keep,
         "temperature": temperature(config.generation.temperature, config.raft, cycle),
         "learning_rate": learning_rate(config.training, cycle),
         "generation_seconds": rollout.generation_seconds,
@@ -196,6 +253,7 @@ def _record(
         "verification_added_seconds": rollout.added_seconds,
         "tokens_per_s": speed,
         "elapsed_minutes": seconds / 60,
+        **named(config.raft.control),
         **_savings(config, rollout),
         **(_training_figures(report) if report is not None else {}),
     }
@@ -245,8 +303,11 @@ def _measure(
     known = {record["cycle"]: record for record in crew.run.read_statistics()}
     if "heldout" not in known.get(cycle, {}):
         heldout = heldout_record(verdicts, baseline, crew.config.seed)
+        heldout |= crew.course.seen(verdicts, crew.examiner.program, plan.name)
         rates = {name: heldout[name]["mean"] for name in RATES if name in heldout}
-        _track(crew, cycle, {f"eval/{name}": rate for name, rate in rates.items()})
+        _track(
+            crew, cycle, {f"eval/{name}": rate for name, rate in (rates | means(heldout)).items()}
+        )
         crew.run.update_statistics(cycle, {"heldout": heldout})
         crew.observer.message(
             f"{plan.name}: " + ", ".join(f"{name} {rate:.3f}" for name, rate in rates.items())

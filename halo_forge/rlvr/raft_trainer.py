@@ -12,14 +12,17 @@ from halo_forge.config.load import dump_yaml
 from halo_forge.config.raft import RaftConfig
 from halo_forge.core import registry
 from halo_forge.core.errors import UserError
+from halo_forge.core.identity import digest
 from halo_forge.core.types import Prompt
 from halo_forge.data.prompts import prompts_digest, write_prompts
 from halo_forge.engines.base import Engine, EngineSpec, open_engine
 from halo_forge.models.kept import BaseKeeper
 from halo_forge.rlvr.cycle import Collaborators, run_cycles
+from halo_forge.rlvr.history import pass_rates
 from halo_forge.rlvr.judges import make_verifier
 from halo_forge.rlvr.material import Material, read_material
 from halo_forge.rlvr.replay import replayed
+from halo_forge.rlvr.sharing import borrow
 from halo_forge.rlvr.verifiers.base import Verifier
 from halo_forge.sft.attempt import attempt_facts, log_file, open_trackers
 from halo_forge.sft.base import Learner
@@ -38,11 +41,18 @@ class RAFTTrainer:
         observer: Shows the progress; silent when absent.
         fork: Start a new run in this directory from the last complete checkpoint of the run in
             ``config.output_dir``, with the settings of ``config``.
+        twin: A run directory whose first answers this run may take over, where they are the same.
     """
 
     def __init__(
-        self, config: RaftConfig, *, observer: Observer | None = None, fork: Path | None = None
+        self,
+        config: RaftConfig,
+        *,
+        observer: Observer | None = None,
+        fork: Path | None = None,
+        twin: Path | None = None,
     ) -> None:
+        self._twin = twin
         self._config, self._source = replayed(_forked(config, fork) if fork is not None else config)
         self._observer: Observer = observer or NullObserver()
 
@@ -59,9 +69,9 @@ class RAFTTrainer:
         prompts, eval_prompts = material.prompts, material.heldout
         run = RunDir(Path(config.output_dir))
         start = config.sft_checkpoint or config.model.name
+        rates = pass_rates(config.curriculum.history)
         with ExitStack() as stack:
-            verifier = stack.enter_context(make_verifier(config.verifier))
-            examiner = stack.enter_context(
+            verifier = stack.enter_context(
                 make_verifier(config.verifier, score_hidden=config.evaluation.hidden_tests)
             )
             verifier.start([*prompts, *eval_prompts])
@@ -72,10 +82,16 @@ class RAFTTrainer:
             guarded = self._guarded(start, verifier, prompts, eval_prompts)
             if source is not None:
                 source.check(config, guarded)
+            if rates:
+                guarded["curriculum.history"] = digest(rates)
             stack.enter_context(run.lock())
             self._claim(run, guarded, material)
             if source is not None:
                 source.bring_baseline(run, guarded)
+            if self._twin is not None and borrow(run, RunDir(self._twin), guarded):
+                self._observer.message(
+                    f"The first answers are those of {self._twin}: same policy, prompts and seeds"
+                )
             stack.enter_context(log_file(run))
             crew = Collaborators(
                 config=config,
@@ -84,11 +100,12 @@ class RAFTTrainer:
                 eval_prompts=eval_prompts,
                 open_engine=partial(self._open_engine, keeper=keeper),
                 verifier=verifier,
-                examiner=examiner,
+                examiner=verifier,
                 learner=learner,
                 trackers=stack.enter_context(open_trackers(config.report_to, run)),
                 observer=self._observer,
                 source=source,
+                earlier_rates=rates,
             )
             run_cycles(crew, start)
         return run.read_statistics()

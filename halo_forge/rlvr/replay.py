@@ -25,6 +25,7 @@ __all__ = ["Source", "replayed"]
 _ANSWERS = (
     "generation.",
     "adaptive.",
+    "curriculum.",
     "raft.samples_per_prompt",
     "raft.temperature_growth",
     "raft.max_temperature",

@@ -12,7 +12,16 @@ from halo_forge.core.types import Verdict, VerifyResult
 from halo_forge.rlvr.verifiers.base import RewardLevel
 from halo_forge.stats import bootstrap_rate, paired_difference
 
-__all__ = ["RATES", "compiled", "cycle_record", "heldout_record", "hidden_passed", "metrics"]
+__all__ = [
+    "RATES",
+    "compiled",
+    "cycle_record",
+    "error_class",
+    "heldout_record",
+    "hidden_passed",
+    "means",
+    "metrics",
+]
 
 
 def compiled(result: VerifyResult) -> bool:
@@ -24,6 +33,20 @@ def hidden_passed(result: VerifyResult) -> bool:
     """Tell whether an answer passes the tests that reward it and all hidden ones."""
     total = result.metadata.get("hidden_total", 0)
     return result.success and result.metadata.get("hidden_passed", 0) == total
+
+
+def error_class(result: VerifyResult) -> str | None:
+    """Return what kind of failure a verdict is; None for a success.
+
+    It is the class of the compiler's diagnostic (``undeclared``, ``syntax``, ...), else the limit
+    that was hit, else the stage at which it ended.
+    """
+    if result.success:
+        return None
+    data = result.metadata
+    limits = data.get("limits")
+    found = data.get("diagnostic") or (limits[0] if isinstance(limits, list) and limits else None)
+    return str(found or data.get("stage") or "other")
 
 
 RATES: Mapping[str, Callable[[VerifyResult], bool]] = {
@@ -55,6 +78,7 @@ def cycle_record(verdicts: Sequence[Verdict], kept: Sequence[Verdict]) -> dict[s
         "success_rate": _mean([float(r.success) for r in results]),
         "compile_rate": _mean([float(compiled(r)) for r in results]),
         "reward_distribution": dict(sorted(rewards.items())),
+        "error_classes": _error_classes(results),
         "prompts_solved": sum(any(r.success for r in group) for group in groups.values()),
         "frac_reward_zero_std": _mean(
             [float(len({r.reward for r in group}) == 1) for group in groups.values()]
@@ -81,7 +105,11 @@ _METRIC_NAMES = {
     "samples_saved": "samples_saved",
     "tokens_saved": "tokens_saved",
     "verification_added_seconds": "verification_added_seconds",
+    "distinct_share": "distinct_share",
+    "solved_first_share": "solved_first_share",
+    "lost_share": "lost_share",
 }
+_MEANS = ("hidden_gap", "pass_at_k")
 
 
 def metrics(record: Mapping[str, Any]) -> dict[str, float]:
@@ -96,12 +124,18 @@ def metrics(record: Mapping[str, Any]) -> dict[str, float]:
     total = record["total_samples"]
     return {
         **figures,
+        **means(record),
         "kept_fraction": record["kept"] / total,
         "unique_fraction": record["unique_kept"] / max(record["kept"], 1),
         "completions/mean_length": record["tokens_generated"] / total,
         "completions/clipped_ratio": record["truncated"] / total,
         "step_time": record["elapsed_minutes"] * 60,
     }
+
+
+def means(record: Mapping[str, Any]) -> dict[str, float]:
+    """Return the hidden-test gap and pass@k of a record, as far as they are known."""
+    return {name: record[name]["mean"] for name in _MEANS if name in record}
 
 
 def heldout_record(
@@ -113,7 +147,11 @@ def heldout_record(
     """
     judged = [v.result for v in (*verdicts, *(baseline or ())) if v.result is not None]
     hidden = any("hidden_total" in result.metadata for result in judged)
-    record: dict[str, Any] = {"samples": len(verdicts), "differences": {}}
+    record: dict[str, Any] = {
+        "samples": len(verdicts),
+        "error_classes": _error_classes([v.result for v in verdicts if v.result is not None]),
+        "differences": {},
+    }
     for name, rate in RATES.items():
         if rate is hidden_passed and not hidden:
             continue
@@ -124,6 +162,12 @@ def heldout_record(
             pair = paired_difference([before[k] for k in now], list(now.values()), seed)
             record["differences"][name] = asdict(pair)
     return record
+
+
+def _error_classes(results: Sequence[VerifyResult]) -> dict[str, int]:
+    """Count failures by class, the commonest first."""
+    found = Counter(kind for r in results if (kind := error_class(r)) is not None)
+    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _prompt_rates(

@@ -17,7 +17,7 @@ from halo_forge.rlvr.programs import distinct_programs
 from halo_forge.rlvr.selection import best_rung, by_prompt, eligible, ranked, select, to_example
 from halo_forge.sft.base import Objective
 
-__all__ = ["Choice", "choice_record", "choose", "objective"]
+__all__ = ["Choice", "alike", "choice_record", "choose", "objective"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,11 @@ class Choice:
                     "raft.algorithm raft++ and reinforce-rej compare with; use raft"
                 )
         return [to_example(verdict.sample, weight) for verdict, weight in signed]
+
+
+def alike(good: list[Verdict]) -> Choice:
+    """Return a choice of good answers that all weigh the same."""
+    return Choice(good, [], {verdict.sample.prompt.id: 1.0 for verdict in good})
 
 
 def choose(

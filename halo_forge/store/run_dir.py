@@ -95,6 +95,12 @@ class RunDir:
             cycle += 1
         return cycle
 
+    @property
+    def best_cycle(self) -> int | None:
+        """The cycle with the best held-out pass rate; 0 is the start, None is not known."""
+        decisions = [r["decision"] for r in self.read_statistics() if "decision" in r]
+        return int(decisions[-1]["best"]) if decisions else None
+
     def eval_path(self, cycle: int) -> Path:
         """Held-out answers after a cycle (0: before the first) with their verdicts."""
         return self.path / f"cycle_{cycle}_eval.jsonl"

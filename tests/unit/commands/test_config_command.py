@@ -37,7 +37,7 @@ def test_valid_file_as_json(file: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 def test_invalid_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every problem is on stderr with its line, those of the YAML itself too."""
-    file.write_text("num_cycles: 0\nraft: {x: 1}\nraft: {}\n", "utf-8")
+    file.write_text("num_cycles: -1\nraft: {x: 1}\nraft: {}\n", "utf-8")
 
     assert main(["config", "validate", str(file)]) == 2
 
@@ -45,7 +45,7 @@ def test_invalid_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert captured.out == ""
     first, second, third = captured.err.splitlines()
     assert first == f"halo-forge: {file}:3: key 'raft' is given twice, first on line 2"
-    assert second == f"halo-forge: {file}:1: num_cycles: must be at least 1, got 0"
+    assert second == f"halo-forge: {file}:1: num_cycles: must be at least 0, got -1"
     assert third.startswith(f"halo-forge: {file}:2: raft.x: unknown key; raft has num_cycles")
 
 

@@ -85,7 +85,7 @@ def test_given_flag(arguments: list[str], key: str, value: Any, source: str) -> 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--cycles", "0"], "--cycles: must be at least 1, got 0"),
+        (["--cycles", "-1"], "--cycles: must be at least 0, got -1"),
         (["--set", "raft.num_cycle=1"], "--set raft.num_cycle: unknown key; did you mean"),
         (["--set", "training.epochs=x"], "--set training.epochs: must be a whole number"),
         (["--set", "report_to=[x"], "--set report_to:1: "),

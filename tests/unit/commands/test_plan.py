@@ -101,7 +101,7 @@ def test_what_does_not_fit_ends_with_1(
 
 def test_bad_settings_end_with_2(asked: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
     """Before anything is measured."""
-    assert main(["plan", "--cycles", "0"]) == 2
+    assert main(["plan", "--cycles", "-1"]) == 2
     assert asked == []
 
 

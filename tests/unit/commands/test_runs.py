@@ -49,6 +49,9 @@ def test_list_as_json(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
             "run": "models/raft",
             "model": "m",
             "verifier": "gcc",
+            "control": None,
+            "best_cycle": None,
+            "ended_early": None,
             "cycles_done": 1,
             "cycles_owed": 2,
         }

@@ -215,7 +215,7 @@ def test_dry_run_knows_what_is_done(
     ("flags", "said"),
     [
         (["-c", "no.yaml"], "no.yaml: No such file"),
-        (["--cycles", "0"], "--cycles: must be at least 1"),
+        (["--cycles", "-1"], "--cycles: must be at least 0"),
         (["--dry-run", "-p", "no.jsonl"], "no.jsonl"),
     ],
 )

@@ -116,7 +116,7 @@ def test_every_problem_at_once(write: Any) -> None:
         "  batch_size: 1.5\n"
         "  min_lr: -1\n"
         "  lr_scheduler: wild\n"
-        "num_cycles: 0\n"
+        "num_cycles: -1\n"
         "lora: 3\n"
         "batch_size: 8\n"
         "report_to: tensorboard\n"
@@ -140,7 +140,7 @@ def test_every_problem_at_once(write: Any) -> None:
         "raft.yaml:6: training.min_lr: must be at least 0, got -1",
         "raft.yaml:7: training.lr_scheduler: must be one of 'constant', 'linear' or 'cosine', "
         "got 'wild'",
-        "raft.yaml:8: num_cycles: must be at least 1, got 0",
+        "raft.yaml:8: num_cycles: must be at least 0, got -1",
         "raft.yaml:9: lora: must be a section with the keys enabled, r, alpha, dropout, "
         "target_modules; got 3",
         "raft.yaml:10: batch_size: unknown key; did you mean generation.batch_size or "
@@ -197,7 +197,9 @@ def test_default_budgets_shrink_with_the_samples() -> None:
 
 def test_flag_without_a_name() -> None:
     """A flag that the command line did not name is told by its key."""
-    assert _problems(flags={"raft.num_cycles": 0}) == ["raft.num_cycles: must be at least 1, got 0"]
+    assert _problems(flags={"raft.num_cycles": -1}) == [
+        "raft.num_cycles: must be at least 0, got -1"
+    ]
 
 
 def test_presets() -> None:

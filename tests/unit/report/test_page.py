@@ -42,7 +42,7 @@ ATTACKS = [
     "\u202eevil\u2066 \u200e\x1b[31mred\x1b]0;title\x07 \x00 \x9b2J \x85 \u2028 end",
     "<plaintext><xmp><noscript><textarea>",
 ]  # fmt: skip
-HARMLESS = ["word"] * len(ATTACKS)
+HARMLESS = [f"word{chr(97 + n)}" for n in range(len(ATTACKS))]  # as many different ones
 
 
 @dataclass

@@ -13,7 +13,6 @@ from halo_forge.report.samples import (
     Wanted,
     best,
     diagnostics,
-    error_class,
     outcome,
     program,
     read_answers,
@@ -21,6 +20,7 @@ from halo_forge.report.samples import (
     select_answers,
     worst,
 )
+from halo_forge.rlvr.statistics import error_class
 from tests.fakes import make_prompt, make_sample, make_verdict
 from tests.run_directory import make_run
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 from halo_forge.config.raft import AdaptiveSettings, EvaluationSettings, LoopSettings, RaftConfig
 from halo_forge.config.sections import GenerationSettings, HardwareSettings
 from halo_forge.core.errors import CheckFailed, VerifierFault
-from halo_forge.core.types import Sample
+from halo_forge.core.types import Prompt, Sample
 from halo_forge.engines.base import EngineSpec, Request
 from halo_forge.engines.scripted import ScriptedEngine
 from halo_forge.rlvr.cycle import Collaborators, run_cycles
@@ -85,7 +85,8 @@ class _Noting(ScriptedEngine):
     """The scripted engine, noting what it is asked and by which policy."""
 
     def __init__(self, stage: Stage, policy: str, label: str) -> None:
-        generation = GenerationSettings(engine="scripted", script=str(stage.script))
+        script = stage.scripts.get(Path(policy).name, stage.script)
+        generation = GenerationSettings(engine="scripted", script=str(script))
         super().__init__(EngineSpec("", generation, HardwareSettings(), label=label))
         self._stage = stage
         self._policy = Path(policy).name
@@ -108,6 +109,9 @@ class Stage:
         folder.mkdir(exist_ok=True)
         self.run = RunDir(folder / "run")
         self.script = write_script(folder / "script.jsonl", answers or ANSWERS)
+        self.train: Sequence[Prompt] = TRAIN
+        self.heldout: Sequence[Prompt] = HELDOUT
+        self.scripts: dict[str, Path] = {}
         self.log: list[str] = []
         self.seeds: list[tuple[str, int]] = []
         self.heats: list[float] = []
@@ -135,6 +139,7 @@ class Stage:
         *,
         heldout: bool = True,
         adaptive: AdaptiveSettings | None = None,
+        steering: dict[str, Any] | None = None,
         **loop: Any,
     ) -> None:
         """Run the loop, as one attempt of a process does."""
@@ -144,13 +149,14 @@ class Stage:
             adaptive=adaptive or AdaptiveSettings(),
             raft=LoopSettings(num_cycles=cycles, samples_per_prompt=4, **loop),
             evaluation=EvaluationSettings(samples_per_prompt=2),
+            **(steering or {}),
         )
         tracker = JsonlTracker(self.run.metrics_path)
         crew = Collaborators(
             config=config,
             run=self.run,
-            prompts=TRAIN,
-            eval_prompts=HELDOUT if heldout else (),
+            prompts=self.train,
+            eval_prompts=self.heldout if heldout else (),
             open_engine=self._engine,
             verifier=FakeVerifier(before=self.judging),
             examiner=FakeVerifier(score_hidden=True),

@@ -21,6 +21,7 @@ from halo_forge.data.prompts import load_prompts
 from halo_forge.engines.base import EngineSpec
 from halo_forge.rlvr import raft_trainer
 from halo_forge.rlvr.raft_trainer import RAFTTrainer
+from halo_forge.store.records import read_records
 from halo_forge.store.run_dir import RunDir
 from tests.fakes import (
     Diary,
@@ -418,3 +419,39 @@ def test_unknown_tracker_is_said(shop: Workshop) -> None:
     with pytest.raises(UserError, match="unknown tracker 'tensorbord'") as caught:
         shop.train(report_to=["tensorbord"])
     assert "Did you mean 'tensorboard'?" in str(caught.value)
+
+
+def test_hidden_tests_are_scored_for_training_answers_too(shop: Workshop) -> None:
+    """They are in the verdicts, and change neither rewards nor what is kept."""
+    shop.train(**{"raft.num_cycles": 1})
+    with_hidden = list(read_records(RunDir(shop.output).verified_path(1)))
+    assert all(record["metadata"]["hidden_total"] == 1 for record in with_hidden)
+    shop.output = shop.folder / "without"
+    shop.train(**{"raft.num_cycles": 1, "evaluation": {"hidden_tests": False}})
+    without = list(read_records(RunDir(shop.output).verified_path(1)))
+    assert not any(record["metadata"] for record in without)
+    assert shop.learner.examples[0] == shop.learner.examples[1]
+
+
+def test_a_twin_lends_its_first_answers(shop: Workshop) -> None:
+    """Only to a run that differs from it in the control; everything else is compared."""
+    shop.train(**{"raft.num_cycles": 1})
+    for name, seed, lent in (("control", 0, True), ("other", 1, False)):
+        shop.opened.clear()
+        changes = {"raft.control": "unverified", "raft.num_cycles": 1, "seed": seed}
+        config = shop.config(**changes, output_dir=str(shop.folder / name))
+        RAFTTrainer(config, observer=shop.diary, twin=shop.output).train()
+        spoken = [spec.label for spec in shop.opened]
+        assert spoken == (["cycle_1"] if lent else ["start", "start", "cycle_1"])
+
+
+def test_earlier_runs_are_guarded(shop: Workshop) -> None:
+    """A historical curriculum depends on their journals, so these are compared by content."""
+    shop.train(**{"raft.num_cycles": 1})
+    earlier, shop.output = shop.output, shop.folder / "next"
+    curriculum = {"kind": "historical", "history": (str(earlier),)}
+    shop.train(**{"raft.num_cycles": 1}, curriculum=curriculum)
+    journal = RunDir(earlier).verified_path(1)
+    journal.write_text(journal.read_text().replace('"success":true', '"success":false'))
+    with pytest.raises(UserError, match=r"curriculum\.history"):
+        shop.train(**{"raft.num_cycles": 1}, curriculum=curriculum)

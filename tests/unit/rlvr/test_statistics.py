@@ -41,6 +41,7 @@ def test_cycle_by_hand() -> None:
         "success_rate": pytest.approx(2 / 6),
         "compile_rate": pytest.approx(4 / 6),
         "reward_distribution": {"0": 2, "0.3": 1, "0.5": 1, "1": 2},
+        "error_classes": {"other": 4},
         "prompts_solved": 1,
         "frac_reward_zero_std": pytest.approx(2 / 3),
         "tokens_generated": 10,

@@ -1,0 +1,133 @@
+"""What a run learned and what to doubt in it, by cycle: tables and lines; pure functions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from halo_forge.report.grid import Grid
+from halo_forge.report.records import Cycle, Heldout, Run
+from halo_forge.rlvr.controls import MEANINGS
+
+__all__ = ["errors_grid", "honesty_grid", "notices"]
+
+_NONE = "-"
+_CLASSES = 8
+
+
+def errors_grid(cycles: Sequence[Cycle]) -> Grid | None:
+    """Return which share of the answers failed how: a row a class, a column a cycle.
+
+    Of held-out answers where there are any, since their prompts are the same in every cycle; else
+    of training answers. None without failures.
+    """
+    held = [(c.cycle, c.heldout.error_classes, c.heldout.samples) for c in cycles if c.heldout]
+    trained = [(c.cycle, c.error_classes, c.total_samples) for c in cycles if c.total_samples]
+    columns = held or [(cycle, found, total or 1) for cycle, found, total in trained]
+    sums: Counter[str] = Counter()
+    for _, found, _ in columns:
+        sums.update(found)
+    if not sums:
+        return None
+
+    def share(name: str) -> list[str]:
+        return [f"{found.get(name, 0) / total:.1%}" for _, found, total in columns]
+
+    common = [name for name, _ in sums.most_common(_CLASSES)]
+    rows = tuple((name.replace("_", " "), *share(name)) for name in common)
+    header = ("failed with", *(_when(cycle) for cycle, _, _ in columns))
+    kind = "held-out" if held else "training"
+    return Grid(header, rows, f"What went wrong in {kind} answers, share of all of them")
+
+
+def honesty_grid(cycles: Sequence[Cycle]) -> Grid | None:
+    """Return diversity, movement and signs of gaming: one row a cycle; None without figures."""
+    rows = []
+    for cycle in cycles:
+        held = cycle.heldout
+        rows.append(
+            (
+                _when(cycle.cycle),
+                _rate(cycle.distinct_share),
+                _reach(cycle),
+                _rate(cycle.solved_first_share),
+                _rate(cycle.lost_share),
+                _gap(cycle),
+                _counts(cycle),
+                _rate(held.distinct_share) if held else _NONE,
+                _reach(held) if held else _NONE,
+                _gap(held) if held else _NONE,
+            )
+        )
+    if all(cell == _NONE for row in rows for cell in row[1:]):
+        return None
+    header = (
+        "cycle",
+        "different",
+        "solved at all",
+        "first time",
+        "lost",
+        "hidden gap",
+        "tables, trivial",
+        "held-out different",
+        "held-out solved at all",
+        "held-out hidden gap",
+    )
+    title = (
+        "Programs that differ, prompts solved, passing minus passing hidden tests too (!: alarm), "
+        "answers that look made for the tests or do nothing (heuristics)"
+    )
+    return Grid(header, tuple(rows), title)
+
+
+def notices(run: Run) -> list[str]:
+    """Return what must be read before the figures of a run."""
+    lines = []
+    if run.control is not None:
+        meaning = next((text for name, text in MEANINGS.items() if name == run.control), "")
+        lines.append(
+            f"CONTROL {run.control}: not a verified run, {meaning}. Its held-out figures are "
+            "judged as in any run."
+        )
+    if run.stopped:
+        lines.append(f"Ended early: {run.stopped}.")
+    if run.best is not None:
+        where = f"cycle {run.best}" if run.best else "the start, before any training"
+        lines.append(f"Best held-out pass rate: {where}.")
+    wide = [
+        c for c in run.cycles if c.hidden_gap_alarm or (c.heldout and c.heldout.hidden_gap_alarm)
+    ]
+    if wide:
+        named = ", ".join(_when(cycle.cycle) for cycle in wide)
+        lines.append(
+            f"HIDDEN-TEST GAP ({named}): answers pass their tests more often than hidden tests "
+            "too; the tests that reward are weak, or are being gamed."
+        )
+    return lines
+
+
+def _when(cycle: int) -> str:
+    return str(cycle) if cycle else "before"
+
+
+def _rate(value: float | None) -> str:
+    return _NONE if value is None else f"{value:.1%}"
+
+
+def _reach(one: Cycle | Heldout) -> str:
+    reach = one.pass_at_k
+    if reach is None:
+        return _NONE
+    return f"{reach.mean:.1%}" + (f" @{reach.k}" if reach.k else "")
+
+
+def _gap(one: Cycle | Heldout) -> str:
+    if one.hidden_gap is None:
+        return _NONE
+    return f"{100 * one.hidden_gap.mean:.1f}" + ("!" if one.hidden_gap_alarm else "")
+
+
+def _counts(one: Cycle) -> str:
+    if not one.suspicious:
+        return _NONE
+    return f"{one.suspicious.get('test_specialised', 0)}, {one.suspicious.get('trivial', 0)}"
