@@ -44,6 +44,7 @@ class Collaborators:
         learner: Takes gradient steps.
         trackers: Mirrors of the figures.
         observer: Shows the progress.
+        describe: Writes the model card of a cycle's checkpoint with the figures so far.
     """
 
     config: RaftConfig
@@ -56,6 +57,7 @@ class Collaborators:
     learner: Learner
     trackers: Sequence[Tracker]
     observer: Observer
+    describe: Callable[[int], None]
 
 
 def run_cycles(crew: Collaborators, start: str) -> None:
@@ -70,7 +72,9 @@ def run_cycles(crew: Collaborators, start: str) -> None:
     for cycle in range(1, crew.config.raft.num_cycles + 1):
         _learn(crew, cycle, policy)
         policy = str(crew.run.checkpoint_path(cycle))
+        crew.describe(cycle)
         _measure(crew, cycle, policy, baseline)
+        crew.describe(cycle)
 
 
 def _learn(crew: Collaborators, cycle: int, policy: str) -> None:

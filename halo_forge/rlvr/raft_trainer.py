@@ -16,6 +16,7 @@ from halo_forge.core.types import Prompt
 from halo_forge.data.prompts import prompts_digest, write_prompts
 from halo_forge.engines.base import Engine, EngineSpec, open_engine
 from halo_forge.models.kept import BaseKeeper
+from halo_forge.rlvr.card import describe
 from halo_forge.rlvr.cycle import Collaborators, run_cycles
 from halo_forge.rlvr.judges import make_verifier
 from halo_forge.rlvr.material import Material, read_material
@@ -83,6 +84,7 @@ class RAFTTrainer:
                 learner=learner,
                 trackers=stack.enter_context(open_trackers(config.report_to, run)),
                 observer=self._observer,
+                describe=partial(describe, run, config, start),
             )
             run_cycles(crew, start)
         return run.read_statistics()

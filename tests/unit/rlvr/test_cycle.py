@@ -111,6 +111,7 @@ class Stage:
         self.log: list[str] = []
         self.seeds: list[tuple[str, int]] = []
         self.diary = Diary()
+        self.described: list[int] = []
         self.before_sample: Hook = nothing
         self.before_fit: Hook = nothing
         self.after_fit: Hook = nothing
@@ -152,6 +153,7 @@ class Stage:
             learner=self.learner,
             trackers=[tracker],
             observer=self.diary,
+            describe=self.described.append,
         )
         try:
             run_cycles(crew, "start-model")
