@@ -54,18 +54,19 @@ def commands(_root: Path) -> str:
 def _command_lines() -> Iterator[str]:
     yield f"# Commands\n\n{_WRITTEN}\n"
     yield (
-        "Flags may be written with `-` or `_`. Exit codes: 0 done, 1 a check said no, 2 the input "
-        "is wrong, 3 our\nfault or the machine's, 130 interrupted."
+        "Flags may be written with `-` or `_`; `-h` shows them. Exit codes: 0 done, 1 a check\n"
+        "said no, 2 the input is wrong, 3 our fault or the machine's, 130 interrupted."
     )
     for name, command in leaves():
         context = click.Context(command, info_name=name, terminal_width=100)
         usage = " ".join(command.collect_usage_pieces(context))
         yield f"\n## {name}\n\n```text\n{name} {usage}\n```\n"
         yield _prose(inspect.cleandoc(command.help or ""))
+        # every command has --help; click shows it differently once a command was called
         records = [
             record
             for parameter in command.get_params(context)
-            if (record := parameter.get_help_record(context)) and parameter.name != "help"
+            if (record := parameter.get_help_record(context)) and "--help" not in parameter.opts
         ]
         if records:
             yield "\n| Option | |\n|---|---|"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -113,8 +114,12 @@ def model_name(ref: str) -> str:
     return Path(ref).name if Path(ref).exists() else ref
 
 
+@functools.cache
 def base_licence(ref: str) -> str | None:
-    """Return the licence that the base model's own card states, if it does."""
+    """Return the licence that the base model's own card states, if it does.
+
+    Looked up once a process: a hub may be slow to say that it cannot be reached.
+    """
     card = resolve(base_ref(ref)) / "README.md"
     if not card.is_file():
         return None
