@@ -64,12 +64,27 @@ def _shown(text: str) -> str:
 
 
 def _raised(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """Yield name and text of each error that a module raises with a text of its own."""
+    """Yield name and text of each error that a module raises with a text of its own.
+
+    A text that a function of the module makes is looked for in what that function returns.
+    """
+    made = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:
-            text = _text(node.exc.args[0])
-            if isinstance(node.exc.func, ast.Name) and text and not _NO_TEXT.match(_bare(text)):
-                yield node.exc.func.id, text
+        if not (isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args):
+            continue
+        if isinstance(node.exc.func, ast.Name):
+            for text in _texts(node.exc.args[0], made):
+                if not _NO_TEXT.match(_bare(text)):
+                    yield node.exc.func.id, text
+
+
+def _texts(node: ast.expr, made: dict[str, ast.FunctionDef]) -> list[str]:
+    match node:
+        case ast.Call(func=ast.Name(id=name)) if name in made:
+            returns = [one for one in ast.walk(made[name]) if isinstance(one, ast.Return)]
+            return [_text(one.value) for one in returns if one.value is not None]
+        case _:
+            return [_text(node)]
 
 
 def _bare(text: str) -> str:
@@ -85,5 +100,10 @@ def _text(node: ast.expr) -> str:
             return "".join(_text(part) for part in parts)
         case ast.BinOp(left=left, op=ast.Add(), right=right):
             return _text(left) + _text(right)
+        case ast.Call(
+            func=ast.Attribute(value=ast.Constant(value=str(comma)), attr="join"),
+            args=[ast.List(elts=parts)],
+        ):
+            return comma.join(map(_text, parts))
         case _:
             return "{...}"

@@ -50,8 +50,10 @@ def test_what_is_typed_by_hand_is_found(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_new_message_appears(tmp_path: Path) -> None:
     """It stands under its exit code and room, with what only a run knows left open."""
     source = 'raise UserError(f"{name}: no such cow; there are " + ", ".join(cows))\n'
+    source += 'raise StoreFault(_full())\ndef _full(): return "\\n".join(["no hay", "mow"])\n'
     (tmp_path / "halo_forge/barn").mkdir(parents=True)
     (tmp_path / "halo_forge/barn/cows.py").write_text(source, "utf-8")
     page = messages(tmp_path)
     told = page.index("**barn**\n\n- `{...}: no such cow; there are {...}`\n")
+    assert page.endswith("**barn**\n\n- `no hay mow`\n")
     assert page.index("## Exit code 2") < told < page.index("## Exit code 1")
