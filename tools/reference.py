@@ -69,7 +69,7 @@ def _command_lines() -> Iterator[str]:
             if (record := parameter.get_help_record(context)) and "--help" not in parameter.opts
         ]
         if records:
-            yield "\n| Option | |\n|---|---|"
+            yield "\n| Option | Meaning |\n|---|---|"
             yield from (f"| `{_cell(flag)}` | {_cell(text)} |" for flag, text in records)
     yield ""
 
@@ -125,7 +125,7 @@ def _setting_lines() -> Iterator[str]:
 
 
 def _table(model: type[Section], keys: list[str]) -> Iterator[str]:
-    yield "| Key | Type | Default | |\n|---|---|---|---|"
+    yield "| Key | Type | Default | Meaning |\n|---|---|---|---|"
     whole = model()
     for key in keys:
         info = fields_of(model)[key]
