@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -71,7 +72,7 @@ def _card(run: RunDir, config: RaftConfig, start: str, cycle: int) -> str:
     guarded: Mapping[str, Any] = (run.read_info() or {}).get("guarded", {})
     records = [record for record in run.read_statistics() if record["cycle"] <= cycle]
     loop = config.raft
-    return card_head(start, "RAFT on", "raft", adapters=config.lora.enabled) + _CARD.format(
+    return _head(start, config.lora.enabled) + _CARD.format(
         cycle=cycle,
         samples=loop.samples_per_prompt,
         temperature=config.generation.temperature,
@@ -85,6 +86,12 @@ def _card(run: RunDir, config: RaftConfig, start: str, cycle: int) -> str:
         data="\n".join(_data(config)),
         result=_result(records),
     )
+
+
+@functools.cache
+def _head(start: str, adapters: bool) -> str:
+    """Return the head; a hub is asked once a run, for it may be slow to say that it is away."""
+    return card_head(start, "RAFT on", "raft", adapters=adapters)
 
 
 def _data(config: RaftConfig) -> list[str]:

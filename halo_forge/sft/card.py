@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -114,12 +113,8 @@ def model_name(ref: str) -> str:
     return Path(ref).name if Path(ref).exists() else ref
 
 
-@functools.cache
 def base_licence(ref: str) -> str | None:
-    """Return the licence that the base model's own card states, if it does.
-
-    Looked up once a process: a hub may be slow to say that it cannot be reached.
-    """
+    """Return the licence that the base model's own card states, if it does."""
     card = resolve(base_ref(ref)) / "README.md"
     if not card.is_file():
         return None

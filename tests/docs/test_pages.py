@@ -18,11 +18,12 @@ from tests.run_directory import make_run
 from tools.docs_rules import leaves
 
 DOCS = Path(__file__).parents[2] / "docs"
+HOWTOS = ("benchmarks", "look-into-a-run", "new-task", "plan", "sft")
 PAGES = sorted(
     [
         *(DOCS / f"{name}.md" for name in ("QUICKSTART", "FULL_PIPELINE", "TROUBLESHOOTING")),
         *DOCS.glob("experimental/*.md"),
-        *(DOCS / f"howto/{name}.md" for name in ("benchmarks", "look-into-a-run", "plan", "sft")),
+        *(DOCS / f"howto/{name}.md" for name in HOWTOS),
     ]
 )
 NOT_OURS = ("make demo", "source .venv/bin/activate", "accelerate launch ")
@@ -76,6 +77,9 @@ def workplace(tmp_path_factory, root, tiny_model_dir) -> Path:
     (place / "configs").symlink_to(root / "configs")
     (place / "docs").symlink_to(root / "docs")
     (place / "tiny").symlink_to(tiny_model_dir)
+    new_task = MarkdownIt().parse((DOCS / "howto/new-task.md").read_text("utf-8"))
+    (tasks,) = [token.content for token in new_task if token.info == "json"]
+    (place / "tasks.jsonl").write_text(tasks, encoding="utf-8")
     code = "#include <iostream>\nint main() { std::cout << 42; }\n"
     (place / "sum.cpp").write_text(code, encoding="utf-8")
     for what, file, split in (
