@@ -3,6 +3,7 @@
 #   make demo     install, then run the main job on the built-in model and tasks
 #   make test     install what the tests need, then run them     ARGS="tests/unit -k selection"
 #   make check    lint, formatting, types, import contracts, house rules, documents
+#   make docs     the documents as a site, in build/docs
 #   make fix      let the linter and the formatter mend what they can
 #   make clean    remove .venv and the tools' caches
 #
@@ -16,7 +17,7 @@ TORCH ?= $(shell cat $(VENV)/.torch 2>/dev/null || echo pinned)
 PIP := PIP_CONSTRAINT=$(VENV)/constraints.txt PIP_BUILD_CONSTRAINT=$(VENV)/constraints.txt \
        PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
 
-.PHONY: demo test check fix clean
+.PHONY: demo test check docs fix clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -32,6 +33,9 @@ check: $(VENV)/.workshop
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.check
 
+docs: $(VENV)/.workshop
+	$(BIN)/python -m sphinx -q -W --keep-going docs build/docs
+
 fix: $(VENV)/.workshop
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
@@ -42,7 +46,7 @@ clean:
 # Each stamp below is written last, so an interrupted step is done again.
 
 $(VENV)/.workshop: $(VENV)/.installed
-	$(PIP) install --group test --group lint
+	$(PIP) install --group test --group lint --group docs
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/constraints.txt pyproject.toml

@@ -5,11 +5,17 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tools import docs_rules, performance, source_rules, tree_rules
+from tools import docs_rules, performance, reference, source_rules, tree_rules
 
 __all__ = ["RULES"]
 
-RULES = (*source_rules.RULES, *tree_rules.RULES, *docs_rules.RULES, *performance.RULES)
+RULES = (
+    *source_rules.RULES,
+    *tree_rules.RULES,
+    *docs_rules.RULES,
+    *performance.RULES,
+    *reference.RULES,
+)
 
 
 def main(root: Path) -> int:

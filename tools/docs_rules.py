@@ -15,7 +15,7 @@ from markdown_it.token import Token
 from halo_forge.cli import root as command_line
 from tools.source_rules import Rule
 
-__all__ = ["RULES"]
+__all__ = ["RULES", "leaves"]
 
 _SHELL = {"", "bash", "console", "sh", "shell"}
 _VALUE = (str, int, list, tuple)  # what is not given has another type, or is None
@@ -64,6 +64,13 @@ def help_examples(_root: Path) -> list[str]:
         for hit in _COMMAND.findall(line.strip())
         if (problem := _problem(hit, whole=True))
     ]
+
+
+def leaves() -> Iterator[tuple[str, click.Command]]:
+    """Yield full name and command of everything that can be typed, groups aside."""
+    for name, command in _walk("halo-forge", command_line):
+        if not isinstance(command, click.Group):
+            yield name, command
 
 
 def _walk(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:

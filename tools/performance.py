@@ -21,12 +21,12 @@ _FORMAT = 1
 _GIBI = 2**30
 _HEAD = """# Performance
 
-Written by `python -m tools.performance` from [docs/results](results); do not edit. Each table shows
-one run of one script of `bench/`, with its command. Ratios are medians, in brackets the least and
-the most of the rounds; machines are noisy, so a ratio counts and a number of seconds does not.
-*Roofline* is the share of the least time in which the machine could do the same work
-([010](design/010-rollouts-near-the-roofline.md)). First entries and what they do not show are in
-[BENCHMARKS.md](BENCHMARKS.md).
+Written by `python -m tools.performance` from [docs/results](results/README.md); do not edit. Each
+table shows one run of one script of `bench/`, with its command. Ratios are medians, in brackets the
+least and the most of the rounds; machines are noisy, so a ratio counts and a number of seconds does
+not. *Roofline* is the share of the least time in which the machine could do the same
+work ([010](design/010-rollouts-near-the-roofline.md)). First entries and what they do not show are
+in [BENCHMARKS.md](BENCHMARKS.md).
 """
 
 

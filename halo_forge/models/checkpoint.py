@@ -31,7 +31,6 @@ from halo_forge.models.weights import (
 from halo_forge.store.atomic import replace_directory
 
 __all__ = [
-    "CARD",
     "MANIFEST",
     "is_complete",
     "model_digest",
@@ -41,7 +40,6 @@ __all__ = [
     "write_weights",
 ]
 
-CARD = "README.md"
 MANIFEST = "halo_forge.json"
 _LIBRARIES = ("halo-forge", "torch", "transformers", "peft")
 

@@ -49,6 +49,7 @@ class Collaborators:
         learner: Takes gradient steps.
         trackers: Mirrors of the figures.
         observer: Shows the progress.
+        describe: Writes the model card of a cycle's checkpoint with the figures so far.
         source: Run whose answers are trained on; None: the policy answers.
         earlier_rates: Pass rates in earlier runs, for the historical curriculum.
     """
@@ -63,6 +64,7 @@ class Collaborators:
     learner: Learner
     trackers: Sequence[Tracker]
     observer: Observer
+    describe: Callable[[int], None]
     source: Source | None = None
     earlier_rates: Mapping[str, float] = field(default_factory=dict)
 
@@ -107,7 +109,9 @@ def run_cycles(crew: Collaborators, start: str) -> None:
             return
         _learn(crew, cycle, origin, prompts)
         origin = _Origin(start, str(crew.run.checkpoint_path(cycle)), cycle)
+        crew.describe(cycle)
         verdicts = _measure(crew, cycle, origin.policy, baseline)
+        crew.describe(cycle)
         measured[cycle] = crew.course.rates(verdicts, crew.examiner.program)
         decision = crew.course.decide(cycle, measured)
         if decision.action == "stop":

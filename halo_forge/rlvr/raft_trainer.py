@@ -17,6 +17,7 @@ from halo_forge.core.types import Prompt
 from halo_forge.data.prompts import prompts_digest, write_prompts
 from halo_forge.engines.base import Engine, EngineSpec, open_engine
 from halo_forge.models.kept import BaseKeeper
+from halo_forge.rlvr.card import describe
 from halo_forge.rlvr.cycle import Collaborators, run_cycles
 from halo_forge.rlvr.history import pass_rates
 from halo_forge.rlvr.judges import make_verifier
@@ -104,6 +105,7 @@ class RAFTTrainer:
                 learner=learner,
                 trackers=stack.enter_context(open_trackers(config.report_to, run)),
                 observer=self._observer,
+                describe=partial(describe, run, config, start),
                 source=source,
                 earlier_rates=rates,
             )

@@ -1,4 +1,4 @@
-"""The model card of a fine-tuned model: from what, on what, how, with what result."""
+"""The model card of a fine-tuned model, and what any card of ours begins with."""
 
 from __future__ import annotations
 
@@ -15,25 +15,27 @@ from halo_forge.models.refs import base_ref, resolve
 from halo_forge.sft.base import FitReport
 from halo_forge.store.growing import read_manifest
 
-__all__ = ["base_licence", "write_card"]
+__all__ = ["base_licence", "card_head", "file_origin", "model_name", "write_card"]
 
 _LICENCE = re.compile(r"^license(?:_name)?:\s*[\"']?([\w.+-]+)", re.MULTILINE)
 _HEAD = 4096
 _NOTED = ("dataset", "source", "revision", "split", "licence", "lines", "sha256")
-_CARD = """\
+_HEAD_TEXT = """\
 ---
 base_model: {base}
 library_name: {library}
 pipeline_tag: text-generation
 {licence_line}tags:
 - halo-forge
-- sft
+- {tag}
 ---
 
-# Fine-tuned {base}
+# {title} {base}
 
-{kind} trained by `halo-forge sft train`. Licence of the base model: {licence}. What this model may
-be used for depends on that and on the data.
+{kind} trained by `halo-forge {tag} train`. Licence of the base model: {licence}. What this
+model may be used for depends on that and on the data.
+"""
+_CARD = """\
 
 ## Data
 
@@ -50,6 +52,27 @@ be used for depends on that and on the data.
 """
 
 
+def card_head(start: str, title: str, tag: str, *, adapters: bool) -> str:
+    """Return how a card begins: what hubs read, and from which model under which licence.
+
+    Args:
+        start: Reference of the model that training began with.
+        title: What was done to it.
+        tag: Which command did it, such as ``sft``.
+        adapters: Adapters were trained, not all weights.
+    """
+    licence = base_licence(start)
+    return _HEAD_TEXT.format(
+        base=model_name(base_ref(start)),
+        library="peft" if adapters else "transformers",
+        licence_line=f"license: {licence}\n" if licence else "",
+        tag=tag,
+        title=title,
+        kind="An adapter" if adapters else "All weights,",
+        licence=licence or "not stated in its files; see where it comes from",
+    )
+
+
 def write_card(config: SFTConfig, data: Mapping[str, Mapping[str, Any]], report: FitReport) -> str:
     """Return the card.
 
@@ -58,15 +81,8 @@ def write_card(config: SFTConfig, data: Mapping[str, Mapping[str, Any]], report:
         data: Figures of each part of the data, by its name.
         report: What training did.
     """
-    base = _name(base_ref(config.model.name))
-    licence = base_licence(config.model.name)
-    adapters = config.lora.enabled
-    return _CARD.format(
-        base=base,
-        library="peft" if adapters else "transformers",
-        licence_line=f"license: {licence}\n" if licence else "",
-        licence=licence or "not stated in its files; see where it comes from",
-        kind="An adapter" if adapters else "All weights,",
+    head = card_head(config.model.name, "Fine-tuned", "sft", adapters=config.lora.enabled)
+    return head + _CARD.format(
         data="\n".join(_data_lines(config, data)),
         steps=report.steps,
         loss=report.loss,
@@ -86,13 +102,13 @@ def _shown(config: SFTConfig) -> SFTConfig:
     return config.model_copy(
         update={
             "data": data.model_copy(update=files),
-            "model": config.model.model_copy(update={"name": _name(config.model.name)}),
+            "model": config.model.model_copy(update={"name": model_name(config.model.name)}),
             "output_dir": Path(config.output_dir).name,
         }
     )
 
 
-def _name(ref: str) -> str:
+def model_name(ref: str) -> str:
     """Return what a model is called: of a local folder only its last part."""
     return Path(ref).name if Path(ref).exists() else ref
 
@@ -122,10 +138,14 @@ def _origin(config: SFTConfig) -> dict[str, Any]:
         known = data.dataset in public_datasets.names()
         licence = public_datasets.get(data.dataset).licence if known else "see the hub"
         return {"dataset": data.dataset, "licence": licence}
-    manifest = read_manifest(Path(data.train_file)) if data.train_file else None
-    noted = {key: (manifest or {}).get(key) for key in _NOTED}
-    name = Path(data.train_file or "").name
-    return {"file": name} | {key: value for key, value in noted.items() if value is not None}
+    return file_origin(data.train_file or "")
+
+
+def file_origin(file: str) -> dict[str, Any]:
+    """Return a data file's name, and what its manifest says of its source and licence."""
+    manifest = (read_manifest(Path(file)) if file else None) or {}
+    noted = {key: manifest[key] for key in _NOTED if manifest.get(key) is not None}
+    return {"file": Path(file).name} | noted
 
 
 def _validation(report: FitReport) -> str:

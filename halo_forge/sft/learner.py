@@ -29,7 +29,7 @@ from halo_forge.config.sections import LoraSettings
 from halo_forge.core.errors import StoreFault
 from halo_forge.core.types import TrainingExample
 from halo_forge.models import load
-from halo_forge.models.checkpoint import CARD, save_checkpoint
+from halo_forge.models.checkpoint import save_checkpoint
 from halo_forge.models.kept import BaseKeeper
 from halo_forge.models.load import Model
 from halo_forge.models.lora import add_lora, check_targets
@@ -49,6 +49,7 @@ from halo_forge.sft.memory import choose_checkpointing
 from halo_forge.sft.packing import choose_packing
 from halo_forge.sft.resumable_trainer import best_step
 from halo_forge.sft.weighted_trainer import WeightedTrainer
+from halo_forge.store.run_dir import CARD
 from halo_forge.tracking.base import Observer
 from halo_forge.utils.processes import place
 

@@ -15,7 +15,10 @@ from filelock import FileLock, Timeout
 from halo_forge.core.errors import StoreFault, UserError
 from halo_forge.store.atomic import disk_errors, write_text
 
-__all__ = ["RunDir", "difference"]
+__all__ = ["CARD", "RunDir", "difference"]
+
+CARD = "README.md"
+"""Name of the model card in a checkpoint."""
 
 _SHOWN = 12
 
@@ -81,6 +84,10 @@ class RunDir:
     def checkpoint_path(self, cycle: int) -> Path:
         """The policy after a cycle; its existence means that the cycle is complete."""
         return self.path / f"cycle_{cycle}_final"
+
+    def card_path(self, cycle: int) -> Path:
+        """The model card in the checkpoint of a cycle."""
+        return self.checkpoint_path(cycle) / CARD
 
     def is_complete(self, cycle: int) -> bool:
         """Tell whether the cycle's checkpoint is there; an empty folder is none."""

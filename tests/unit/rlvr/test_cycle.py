@@ -116,6 +116,7 @@ class Stage:
         self.seeds: list[tuple[str, int]] = []
         self.heats: list[float] = []
         self.diary = Diary()
+        self.described: list[int] = []
         self.before_sample: Hook = nothing
         self.before_fit: Hook = nothing
         self.after_fit: Hook = nothing
@@ -163,6 +164,7 @@ class Stage:
             learner=self.learner,
             trackers=[tracker],
             observer=self.diary,
+            describe=self.described.append,
         )
         try:
             run_cycles(crew, "start-model")

@@ -161,6 +161,42 @@ def test_what_the_machine_was_is_noted(shop: Workshop) -> None:
     assert attempt["libraries"].keys() >= {"halo-forge", "torch", "transformers", "peft"}
 
 
+def test_every_checkpoint_has_its_card(shop: Workshop) -> None:
+    """Base, licence, data, verifier, run, and the rates up to its own cycle; no folder of ours."""
+    (shop.model / "README.md").write_text("---\nlicense: mit\n---\n")
+    manifest = {"dataset": "mbpp", "licence": "CC-BY-4.0", "rows": 2}
+    (shop.folder / "train.jsonl.manifest.json").write_text(json.dumps(manifest))
+    shop.train()
+    run = RunDir(shop.output)
+    first, second = (run.card_path(cycle).read_text("utf-8") for cycle in (1, 2))
+    for said in (
+        "base_model: model\n",
+        "license: mit\n",
+        "- raft\n",
+        "- prompts: file train.jsonl, dataset mbpp, licence CC-BY-4.0\n",
+        "- held out: file heldout.jsonl\n",
+        "Cycle 2 of reward-ranked",
+        "| | before | cycle 1 | cycle 2 |",
+        "2 held-out tasks, 8 answers, 95 % intervals",
+        "It does not say that the program is right on other inputs",
+    ):
+        assert said in second
+    assert "| passes every test | 50.0% [" in second
+    assert "| | before | cycle 1 |\n" in first
+    assert str(shop.folder) not in second
+
+
+def test_a_lost_card_is_written_again(shop: Workshop) -> None:
+    """A kill after the checkpoint leaves it without one; the next attempt owes it."""
+    shop.train(eval_prompts=None)
+    card = RunDir(shop.output).card_path(1)
+    text = card.read_text("utf-8")
+    assert "No held-out tasks were measured." in text
+    card.unlink()
+    shop.train(eval_prompts=None)
+    assert card.read_text("utf-8") == text
+
+
 def test_what_a_benchmark_has_is_not_trained_on(shop: Workshop) -> None:
     """A prompt that holds its task is left out, and the run says so; or it does not start."""
     told = "reverse the line and print it once more with a full stop at its end"
