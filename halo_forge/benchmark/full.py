@@ -96,7 +96,7 @@ def _learn(
     config: FullConfig, model: str, folder: FullDir, log: LoadLog, observer: Observer
 ) -> list[dict[str, Any]]:
     log.stage = folder.raft.path.name
-    observer.message(f"{model}: {config.cycles} cycles of training")
+    observer.message(f"{model}: training, {config.cycles} cycle{'s' * (config.cycles > 1)}")
     trainer = RAFTTrainer(config.learning(model, str(folder.raft.path)), observer=observer)
     records = trainer.train()
     return [record for record in records if 0 < record["cycle"] <= config.cycles]

@@ -30,7 +30,8 @@ def full_grid(results: Sequence[FullResult]) -> Grid:
                     f"{minutes:.1f} min",
                 )
             )
-    after = f"after {results[0].cycles} cycles"
+    cycles = results[0].cycles
+    after = f"after {cycles} cycle{'s' * (cycles > 1)}"
     header = ("model", "", "before", after, "difference", "p", "time")
     return Grid(header, tuple(rows), "Held out; 95 % intervals over prompts, differences in points")
 
