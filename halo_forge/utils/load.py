@@ -73,17 +73,26 @@ class Loads:
         self._process = psutil.Process()
         self._nvml = _nvml() if root == ROOT else None
         self.nvidia = self._nvml is not None
-        psutil.cpu_percent()  # the first reading has nothing before it
+        self._before = psutil.cpu_times()
 
     def read(self) -> Load:
         """Return the load now."""
         memory = psutil.virtual_memory()
         return Load(
-            cpu_percent=psutil.cpu_percent(),
+            cpu_percent=self._cpu_percent(),
             memory_used=memory.total - memory.available,
             process_memory=self._process.memory_info().rss,
             gpus=(*_amd(self._root), *_nvidia(self._nvml)),
         )
+
+    def _cpu_percent(self) -> float:
+        """Return the share that was used; psutil's own would begin anew in each thread."""
+        now = psutil.cpu_times()
+        spent = {name: getattr(now, name) - getattr(self._before, name) for name in now._fields}
+        self._before = now
+        total = sum(max(seconds, 0.0) for seconds in spent.values())
+        idle = spent["idle"] + spent.get("iowait", 0.0)
+        return round(100 * min(max(1 - idle / total, 0.0), 1.0), 1) if total > 0 else 0.0
 
 
 def _amd(root: Path) -> Iterator[GpuLoad]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import psutil
 import pytest
 
 from halo_forge.utils.load import GpuLoad, Loads
@@ -41,6 +44,17 @@ def test_amd_by_sysfs(tmp_path: Path) -> None:
         GpuLoad("card1", 97.0, 1000 * MIB, 85.0, 61.0),
         GpuLoad("card2", power_watts=4.0),
     )
+
+
+def test_processor_in_another_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The share is of the time since the last reading, whoever reads."""
+    times = namedtuple("times", "user idle iowait")
+    readings = iter([times(0.0, 0.0, 0.0), times(3.0, 5.0, 2.0), times(3.0, 5.0, 2.0)])
+    monkeypatch.setattr(psutil, "cpu_times", lambda: next(readings))
+    loads = Loads(tmp_path)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(loads.read).result().cpu_percent == 30.0
+    assert loads.read().cpu_percent == 0.0  # no time has passed
 
 
 def test_processor_and_memory(tmp_path: Path) -> None:
