@@ -21,6 +21,7 @@ _MAIN = re.compile(r"\bmain(?=\s*\()")
 _GO_IMPORTS = re.compile(r"^import\s*\((.*?)\)|^import\s+([^\n(]+)$", re.MULTILINE | re.DOTALL)
 _GO_PACKAGE = re.compile(r"^package\s+\w+", re.MULTILINE)
 _GO_TEST = re.compile(r"^func\s+(Test\w*)\s*\(", re.MULTILINE)
+_SPACE = re.compile(r"\s+")
 _USING = re.compile(r"^\s*using\s+[\w.= ]+;[^\n]*\n?", re.MULTILINE)
 _CLASS = re.compile(r"\bclass\s+Problem\b[^{]*\{")
 
@@ -63,10 +64,17 @@ def _before(head: str, entry: str, language: Language) -> str:
 
 
 def _with_preamble(code: str, before: str, language: Language) -> str:
-    """Put includes and definitions before a function, but not what it brings itself."""
-    del language
-    lines = [line for line in before.splitlines() if line.strip() and line.strip() not in code]
+    """Put includes and definitions before a function, but none that it brings itself."""
+    lines = [line for line in before.splitlines() if not _is_brought(line, code)]
+    given, own = (_SPACE.sub("", bare_code(text, language)) for text in (before, code))
+    if given and given in own:
+        lines = [line for line in lines if line.lstrip().startswith("#")]
     return "\n".join([*lines, code]) + "\n"
+
+
+def _is_brought(line: str, code: str) -> bool:
+    """Tell whether Rust would refuse a line as said twice."""
+    return line.strip().startswith("use ") and line.strip() in code
 
 
 def _go_whole(code: str, before: str, language: Language) -> str:

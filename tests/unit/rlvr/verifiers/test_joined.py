@@ -140,6 +140,25 @@ def test_tests_cannot_be_turned_off(verifier: JoinedVerifier) -> None:
     assert verifier.judge(Sample(prompt, 1, fenced(said, "cpp"))).success
 
 
+@pytest.mark.toolchain("g++")
+def test_definitions_of_the_prompt(verifier: JoinedVerifier) -> None:
+    """What a head defines stands before the function, once, also when the answer repeats it."""
+    struct = "struct Pair {\n    long a;\n    long b;\n};\n"
+    head = f"#include<assert.h>\n{struct}// The sum of both.\nlong sum_of(Pair p) {{\n"
+    tests = (
+        "}\nint main() {\n    auto candidate = sum_of;\n    assert(candidate({1, 2}) == 3);\n}\n"
+    )
+    row = {"name": "HumanEval_1_sum_of", "prompt": head, "tests": tests}
+    view = View("humaneval-cpp", "test")
+    prompt = public_datasets.get("multipl-e").convert(row, view).prompt
+    alone = (
+        "long sum_of(Pair p) {\n    struct Own {\n        long c;\n    };\n    return p.a + p.b;\n}"
+    )
+    for index, code in enumerate([alone, f"{struct}\n{alone}"]):
+        result = verifier.judge(Sample(prompt, index, fenced(code, "cpp")))
+        assert result.success, result
+
+
 def test_what_it_needs(verifier: JoinedVerifier) -> None:
     """A prompt without tests, or none at all, is a fault."""
     bare = Prompt("p", (Message("user", "Do."),), language="cpp")
