@@ -60,8 +60,8 @@ _MEMORY = 4 << 30
 _CHUNK = 24
 
 _KNOWN: Mapping[str, str] = {
-    "HumanEval/32": "evalplus 0.3.1 fails every answer, its own solution too: what it does "
-    "for this task passes over the line that counts the inputs that passed",
+    "HumanEval/32": "evalplus 0.3.1 fails every answer, the reference too: its check of this task "
+    "passes over the line that counts what passed (comment of 2024-10-25 on evalplus#201)",
 }
 """Why verdicts on a task differ, found by looking at both."""
 
