@@ -16,7 +16,7 @@ same command goes on where it ended; `--seconds` ends it early.
 Prints a table, and each disagreement with a reason:
 
     extraction  evalplus agrees on the program that we found in the answer
-    time        they agree when both give a program five times as long
+    limits      they agree when both give five times as long, and ours as much memory as evalplus
     (a task)    as in _KNOWN
     unexplained
 """
@@ -165,7 +165,7 @@ def main() -> None:
     with open_sandbox(workers=2) as sandbox, _Judges(options, sandbox, rows) as judges:
         pairs = judges.judge(cases, end)
         apart = [case for case in cases if case.key in pairs and not pairs[case.key].agree]
-        longer = judges.judge([case for case in apart if _on_time(pairs[case.key])], end, _LONGER)
+        longer = judges.judge([case for case in apart if _at_limit(pairs[case.key])], end, _LONGER)
     if len(pairs) < len(cases):
         print(f"{len(pairs)} of {len(cases)} judged; the same command goes on")
         return
@@ -254,6 +254,8 @@ class _Judges:
         """Return the benchmark's verifier, with a limit of time as for a small machine."""
         if (name, longer) not in self._made:
             limits = {"timeout": longer * _SECONDS, "max_workers": 2, "niceness": 0}
+            if longer > 1:
+                limits["memory_limit_mb"] = _MEMORY >> 20
             config = BenchmarkConfig.model_validate({"benchmark": name, "verifier": limits})
             made = self._verifiers.enter_context(make_verifier(settled(config).verifier))
             self._made[name, longer] = made
@@ -311,16 +313,17 @@ def _passed(theirs: Mapping[str, Any], kind: str) -> bool:
     return bool(theirs[kind] == ["pass", "pass"])
 
 
-def _on_time(pair: Pair) -> bool:
-    """Tell whether somebody's time was up."""
-    return bool(pair.ours["limits"]) or "timeout" in pair.theirs["own"]
+def _at_limit(pair: Pair) -> bool:
+    """Tell whether somebody's time or memory was up."""
+    short = bool(pair.ours["limits"]) or "MemoryError" in pair.ours["details"]
+    return short or "timeout" in pair.theirs["own"]
 
 
 def _reason(case: Case, pair: Pair, longer: Mapping[str, Pair]) -> str:
     if pair.ours["passed"] == _passed(pair.theirs, "program"):
         return "extraction"
     if case.key in longer and longer[case.key].agree:
-        return "time"
+        return "limits"
     return _KNOWN.get(case.prompt.id, "unexplained")
 
 
