@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -164,11 +165,13 @@ def main() -> None:
     cases = list({case.key: case for case in _cases(options)}.values())
     with open_sandbox(workers=2) as sandbox, _Judges(options, sandbox, rows) as judges:
         pairs = judges.judge(cases, end)
-        apart = [case for case in cases if case.key in pairs and not pairs[case.key].agree]
-        longer = judges.judge([case for case in apart if _at_limit(pairs[case.key])], end, _LONGER)
-    if len(pairs) < len(cases):
-        print(f"{len(pairs)} of {len(cases)} judged; the same command goes on")
-        return
+        owed = len(cases) - len(pairs)
+        cases = [case for case in cases if case.key in pairs]
+        apart = [case for case in cases if not pairs[case.key].agree]
+        short = [case for case in apart if _at_limit(pairs[case.key])]
+        longer = judges.judge(short, math.inf, _LONGER)
+    if owed:
+        print(f"{owed} are not judged yet; the same command goes on")
     reasons = {case.key: _reason(case, pairs[case.key], longer) for case in apart}
     for case in apart:
         print(_told(case, pairs[case.key], reasons[case.key]))
