@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
 from halo_forge.core.errors import StoreFault, UserError
 from halo_forge.core.types import VerifyResult
 from halo_forge.rlvr.statistics import compiled
-from halo_forge.store.records import read_records
+from halo_forge.store.judged import read_judged
 from halo_forge.store.run_dir import RunDir
 
 __all__ = ["COUNTS", "Measured", "read_measured"]
@@ -45,18 +43,6 @@ class Measured:
     counts: Mapping[str, int]
     conditions: Mapping[str, Any]
     settings: Mapping[str, Any]
-
-
-class _Answer(BaseModel):
-    """What a comparison reads of a judged answer."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    id: str
-    prompt_id: str
-    success: bool
-    reward: float = Field(ge=0, le=1)
-    policy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +108,7 @@ def _benchmark(run: RunDir, path: Path, guarded: Mapping[str, Any]) -> _Place | 
 def _evaluation(run: RunDir, path: Path) -> _Place:
     """Return the answers of a held-out evaluation: the file that was named, or the last one."""
     done = {
-        int(record["cycle"]): int(record["heldout"]["samples"])
+        record["cycle"]: record["heldout"]["samples"]
         for record in run.read_statistics()
         if record.get("heldout")
     }
@@ -144,11 +130,11 @@ def _counted(name: str, place: _Place, guarded: Mapping[str, Any], rate: str) ->
     digest = guarded.get(place.prompts_key)
     if not isinstance(samples, int) or digest is None:
         raise StoreFault(f"{name}: its run.json does not say {place.samples_key}")
-    answers = _answers(place.answers)
+    answers = list(read_judged(place.answers))
     counts: dict[str, int] = {}
     each: dict[str, int] = {}
-    for answer in answers.values():
-        counted = COUNTS[rate](VerifyResult(answer.success, answer.reward))
+    for answer in answers:
+        counted = COUNTS[rate](answer.result)
         counts[answer.prompt_id] = counts.get(answer.prompt_id, 0) + counted
         each[answer.prompt_id] = each.get(answer.prompt_id, 0) + 1
     if len(answers) != place.total or set(each.values()) != {samples}:
@@ -162,18 +148,5 @@ def _counted(name: str, place: _Place, guarded: Mapping[str, Any], rate: str) ->
         for key, value in guarded.items()
         if key not in verifier and key not in {place.prompts_key, place.samples_key}
     }
-    model = next(iter(answers.values())).policy
+    model = answers[0].policy
     return Measured(name, model, samples, counts, {"prompts": digest, **verifier}, settings)
-
-
-def _answers(path: Path) -> dict[str, _Answer]:
-    """Return the answers by id; the first of an id counts, as everywhere."""
-    found: dict[str, _Answer] = {}
-    for number, record in enumerate(read_records(path), 1):
-        try:
-            answer = _Answer.model_validate(record)
-        except ValidationError as error:
-            what = str(error).splitlines()[1].strip()
-            raise StoreFault(f"{path}:{number}: no judged answer ({what})") from error
-        found.setdefault(answer.id, answer)
-    return found

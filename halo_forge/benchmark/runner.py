@@ -41,10 +41,12 @@ class BenchmarkResult:
         verifier: What the verdicts depend on: verifier, compilers, flags.
         prompts: How many problems.
         samples_per_prompt: Answers to each, the same for all.
+        mode: ``greedy`` (temperature 0, one answer each) or ``sampled``.
         pass_at_k: For each k: mean over problems and interval, for answers that pass.
         compile_at_k: The same for answers that compile; not a measure of correctness.
-        by_category: Problems, compile rate and pass rate for each category.
-        timing: Tokens and seconds of the attempt that ended it.
+        by_category: For each category its problems and answers, and both of these.
+        tokens: Of all answers: how many, how many an answer, and how many answers were cut.
+        timing: Tokens and seconds of the last attempt that generated any.
         problems: Of a benchmark by name: which, its source, and how many problems are published.
     """
 
@@ -52,9 +54,11 @@ class BenchmarkResult:
     verifier: str
     prompts: int
     samples_per_prompt: int
+    mode: str
     pass_at_k: Mapping[str, Any]
     compile_at_k: Mapping[str, Any]
     by_category: Mapping[str, Any]
+    tokens: Mapping[str, float]
     timing: Mapping[str, float]
     problems: Mapping[str, Any]
 
@@ -95,7 +99,11 @@ def run_benchmark(config: BenchmarkConfig, observer: Observer) -> BenchmarkResul
             verified_path=run.benchmark_samples_path,
         )
         rollout = collect(plan, lambda: _open_engine(config), verifier, observer)
-        result = _result(config, problems, rollout, verifier.fingerprint(), started)
+        timing = _timing(rollout, started)
+        before = run.read_benchmark()
+        if before is not None and not rollout.tokens:
+            timing = before.get("timing", timing)
+        result = _result(config, problems, rollout.verdicts, verifier.fingerprint(), timing)
     text = orjson.dumps(result.to_dict(), option=orjson.OPT_INDENT_2).decode()
     write_text(run.benchmark_result_path, text + "\n")
     return result
@@ -125,30 +133,42 @@ def _open_engine(config: BenchmarkConfig) -> Engine:
     )
 
 
+def _timing(rollout: Rollout, started: float) -> dict[str, float]:
+    return {
+        "tokens_generated": rollout.tokens,
+        "generation_seconds": rollout.generation_seconds,
+        "verification_seconds": rollout.verification_seconds,
+        "verification_added_seconds": rollout.added_seconds,
+        "total_seconds": time.monotonic() - started,
+    }
+
+
 def _result(
     config: BenchmarkConfig,
     problems: Problems,
-    rollout: Rollout,
+    verdicts: Sequence[Verdict],
     fingerprint: str,
-    started: float,
+    timing: Mapping[str, float],
 ) -> BenchmarkResult:
     return BenchmarkResult(
         model=config.model.name,
         verifier=fingerprint,
         prompts=len(problems.prompts),
         samples_per_prompt=config.samples,
-        pass_at_k=_at_k(config, rollout.verdicts, lambda result: result.success),
-        compile_at_k=_at_k(config, rollout.verdicts, compiled),
-        by_category=_by_category(rollout.verdicts),
-        timing={
-            "tokens_generated": rollout.tokens,
-            "generation_seconds": rollout.generation_seconds,
-            "verification_seconds": rollout.verification_seconds,
-            "verification_added_seconds": rollout.added_seconds,
-            "total_seconds": time.monotonic() - started,
-        },
+        mode="sampled" if config.generation.temperature else "greedy",
+        **_rates(config, verdicts),
+        by_category=_by_category(config, verdicts),
+        tokens=_tokens(verdicts),
+        timing=timing,
         problems=problems.about,
     )
+
+
+def _rates(config: BenchmarkConfig, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    return {
+        "pass_at_k": _at_k(config, verdicts, lambda result: result.success),
+        "compile_at_k": _at_k(config, verdicts, compiled),
+    }
 
 
 def _at_k(
@@ -166,18 +186,21 @@ def _at_k(
     }
 
 
-def _by_category(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+def _by_category(config: BenchmarkConfig, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     groups: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
         groups.setdefault(verdict.sample.prompt.category or "none", []).append(verdict)
-    return {name: _rates(group) for name, group in sorted(groups.items())}
-
-
-def _rates(group: Sequence[Verdict]) -> dict[str, float]:
-    results = [verdict.result for verdict in group if verdict.result is not None]
     return {
-        "prompts": len({verdict.sample.prompt.id for verdict in group}),
-        "samples": len(results),
-        "compile_rate": sum(compiled(result) for result in results) / len(results),
-        "pass_rate": sum(result.success for result in results) / len(results),
+        name: {
+            "prompts": len({verdict.sample.prompt.id for verdict in group}),
+            "samples": len(group),
+            **_rates(config, group),
+        }
+        for name, group in sorted(groups.items())
     }
+
+
+def _tokens(verdicts: Sequence[Verdict]) -> dict[str, float]:
+    lengths = [verdict.sample.length for verdict in verdicts]
+    cut = sum(verdict.sample.finish_reason == "length" for verdict in verdicts)
+    return {"generated": sum(lengths), "mean": sum(lengths) / len(lengths), "cut": cut}

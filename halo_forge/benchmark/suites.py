@@ -11,6 +11,7 @@ from halo_forge.config.benchmark import BenchmarkConfig
 from halo_forge.core.errors import UserError
 from halo_forge.core.types import Prompt
 from halo_forge.data import public_datasets
+from halo_forge.data.items import Item
 from halo_forge.data.prompts import load_prompts, with_system
 from halo_forge.utils.text import printable
 
@@ -25,6 +26,7 @@ class Suite:
         verifier: Registered verifier that runs the tests of its problems.
         builtin: Its problems where they are built in, such as ``builtin:cpp/heldout``.
         dataset: Registered public data set where they are not.
+        config: The data set's configuration, where its default is another benchmark.
         split: The split that is meant for measuring.
         limits: The verifier's settings where its defaults would fail some reference solutions.
     """
@@ -32,12 +34,19 @@ class Suite:
     verifier: str
     builtin: str | None = None
     dataset: str = ""
+    config: str | None = None
     split: str = "test"
     limits: tuple[tuple[str, int], ...] = ()
 
 
 # HumanEval/15, 130 and 139 pass megabytes through their functions; see `bench/evalplus.py`.
 _PLUS = (("timeout", 60), ("memory_limit_mb", 1024))
+# Its own grader gives a test 6 seconds.
+_CONTEST = (("timeout", 60), ("run_timeout", 6), ("memory_limit_mb", 1024))
+
+
+def _multipl_e(language: str) -> Suite:
+    return Suite("joined", dataset="multipl-e", config=f"humaneval-{language}")
 
 
 SUITES: Mapping[str, Suite] = MappingProxyType(
@@ -45,13 +54,14 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
         "cpp": Suite("execution", "builtin:cpp/heldout"),
         "humaneval": Suite("humaneval", dataset="humaneval"),
         "humaneval_plus": Suite("humaneval", dataset="humaneval_plus", limits=_PLUS),
+        "livecodebench": Suite("tests", dataset="livecodebench", limits=_CONTEST),
         "mbpp": Suite("mbpp", dataset="mbpp"),
         "mbpp_plus": Suite("mbpp", dataset="mbpp_plus", limits=_PLUS),
+        **{f"multipl-e-{one}": _multipl_e(one) for one in ("cpp", "cs", "go", "rs")},
         "python": Suite("execution", "builtin:python/heldout"),
     }
 )
-"""Every benchmark that has a verifier for its tests. MultiPL-E is none yet: its tests are source
-in the language of the answer, which no verifier runs apart from the answer."""
+"""Every benchmark that has a verifier for its tests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +87,7 @@ def settled(config: BenchmarkConfig) -> BenchmarkConfig:
         return config
     suite = SUITES[config.benchmark]
     if suite.builtin is not None:
-        for key in ("source", "dataset_config", "revision"):
+        for key in ("source", "dataset_config", "revision", "date_from", "date_to"):
             if getattr(config, key) is not None:
                 raise UserError(f"{key}: benchmark {config.benchmark!r} is built in and has none")
     asked = config.verifier.type
@@ -115,7 +125,7 @@ def load_problems(config: BenchmarkConfig) -> Problems:
 def _public(suite: Suite, config: BenchmarkConfig) -> Problems:
     selection = public_datasets.select(
         suite.dataset,
-        config=config.dataset_config,
+        config=_part(suite, config),
         split=suite.split,
         source=config.source,
         revision=config.revision,
@@ -123,11 +133,16 @@ def _public(suite: Suite, config: BenchmarkConfig) -> Problems:
     )
     tally = public_datasets.Tally()
     found: dict[str, Prompt] = {}
+    outside = 0
     for item in public_datasets.items(selection, tally):
+        if not _in_window(item, config):
+            outside += 1
+            continue
         found.setdefault(item.prompt.id, item.prompt)
         if len(found) == config.max_prompts:
             break
-    wanted = min(selection.rows or 0, config.max_prompts or selection.rows or 0)
+    published = (selection.rows or 0) - outside
+    wanted = min(published, config.max_prompts or published)
     if not found or len(found) < wanted:
         raise UserError(_short(config, len(found), wanted, tally))
     about = {
@@ -137,9 +152,45 @@ def _public(suite: Suite, config: BenchmarkConfig) -> Problems:
         "config": selection.view.config,
         "split": selection.view.split,
         "published": selection.rows,
+        **({"from": config.date_from} if config.date_from else {}),
+        **({"to": config.date_to} if config.date_to else {}),
     }
     prompts = [with_system(one, config.system_prompt) for one in found.values()]
     return Problems(tuple(prompts), about)
+
+
+def _part(suite: Suite, config: BenchmarkConfig) -> str | None:
+    """Return the data set's configuration: the benchmark's, or one of the same language.
+
+    Raises:
+        UserError: If another language is asked for.
+    """
+    asked = config.dataset_config
+    if asked is None or suite.config is None:
+        return asked or suite.config
+    language = suite.config.rpartition("-")[2]
+    if asked.rpartition("-")[2] != language:
+        raise UserError(
+            f"dataset_config {asked!r}: benchmark {config.benchmark!r} has the configurations "
+            f"humaneval-{language} and mbpp-{language}"
+        )
+    return asked
+
+
+def _in_window(item: Item, config: BenchmarkConfig) -> bool:
+    """Tell whether a problem was published in the window of dates.
+
+    Raises:
+        UserError: If there is a window, and nothing says when the problem was published.
+    """
+    if config.date_from is None and config.date_to is None:
+        return True
+    if item.date is None:
+        raise UserError(
+            f"date_from, date_to: nothing says when {item.prompt.id} was published; benchmark "
+            "livecodebench has dates"
+        )
+    return (config.date_from or item.date) <= item.date <= (config.date_to or item.date)
 
 
 def _short(config: BenchmarkConfig, found: int, wanted: int, tally: public_datasets.Tally) -> str:
@@ -152,7 +203,8 @@ def _short(config: BenchmarkConfig, found: int, wanted: int, tally: public_datas
     part = f", or ask for a part: --max-prompts {found}" if found else ""
     return "\n".join(
         [
-            f"benchmark {config.benchmark!r}: {wanted or 'no'} problems are wanted and {found} "
+            f"benchmark {config.benchmark!r}: {wanted if wanted > 0 else 'no'} problems are wanted "
+            f"and {found} "
             f"found in {tally.rows} rows of {config.source or 'the hub'}.",
             *reasons,
             f"{mend}{part}.",

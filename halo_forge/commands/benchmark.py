@@ -8,6 +8,7 @@ import click
 
 from halo_forge.commands import _options
 from halo_forge.config.benchmark import BenchmarkConfig, CompareConfig
+from halo_forge.config.full import FullConfig
 from halo_forge.core.errors import UserError
 
 __all__ = ["command"]
@@ -51,7 +52,28 @@ _EVAL_FLAGS: dict[str | tuple[str, ...], str] = {
     "--source": "source",
     "--dataset-config": "dataset_config",
     "--revision": "revision",
+    "--from": "date_from",
+    "--to": "date_to",
     **{names: key for names, key in _FLAGS.items() if key not in _NOT_OF_A_BENCHMARK},
+}
+_FULL_FLAGS: dict[str | tuple[str, ...], str] = {
+    ("--model", "-m"): "model.name",
+    ("--suite", "-s"): "suite",
+    ("--cycles", "-c"): "cycles",
+    ("--output", "-o"): "output_dir",
+    ("--prompts", "-p"): "prompts",
+    "--eval-prompts": "eval_prompts",
+    "--samples-per-prompt": "samples_per_prompt",
+    "--samples": "samples",
+    "--k": "k",
+    "--verifier": "verifier.type",
+    "--temperature": "generation.temperature",
+    "--max-new-tokens": "generation.max_new_tokens",
+    "--batch-size": "generation.batch_size",
+    "--system-prompt": "system_prompt",
+    "--seed": "seed",
+    "--require-sandbox": "verifier.require_sandbox",
+    "--unsafe-no-sandbox": "verifier.unsafe_no_sandbox",
 }
 _COMPARE_FLAGS: dict[str | tuple[str, ...], str] = {
     "--k": "k",
@@ -111,10 +133,39 @@ def evaluate(
     Examples:
       halo-forge benchmark eval -b humaneval_plus --samples 10 --k 1,10 -o results/humaneval_plus
       halo-forge benchmark eval -b mbpp_plus --source MbppPlus.jsonl.gz
-      halo-forge benchmark eval -b cpp --temperature 0 --samples 1
+      halo-forge benchmark eval -b livecodebench --from 2025-01-01 --to 2025-04-30
+      halo-forge benchmark eval -b cpp --temperature 0
     """  # noqa: D301 - click reads the \b
     display = _options.Display(progress, quiet=quiet, as_json=as_json)
     _measure(ctx, display, dry_run=dry_run, named=True)
+
+
+@command.command("full")
+@_options.settings(FullConfig, _FULL_FLAGS)
+@_options.assignments
+@_options.dry_run
+@_options.json_output
+@_options.progress
+@_options.quiet
+@_options.verbose
+@click.pass_context
+def full(
+    ctx: click.Context, dry_run: bool, as_json: bool, progress: str | None, quiet: bool
+) -> None:
+    """Measure a model on held-out prompts, train it on others, and measure it again.
+
+    What the hardware does meanwhile goes to hardware.csv beside the results. An interrupted pass
+    goes on when the same command is given again.
+
+    \b
+    Examples:
+      halo-forge benchmark full --model Qwen/Qwen2.5-Coder-0.5B --cycles 2
+      halo-forge benchmark full --suite all
+    """  # noqa: D301 - click reads the \b
+    from halo_forge.commands._benchmark_full import show_full
+
+    display = _options.Display(progress, quiet=quiet, as_json=as_json)
+    show_full(_options.resolve(ctx, FullConfig), display, dry_run=dry_run)
 
 
 @command.command("compare")
@@ -166,7 +217,12 @@ def _measure(
 ) -> None:
     from halo_forge.commands._output import echo_grid, echo_json
     from halo_forge.config.base import flatten
-    from halo_forge.report.tables import benchmark_grid, settings_grid
+    from halo_forge.report.tables import (
+        benchmark_effort,
+        benchmark_grid,
+        categories_grid,
+        settings_grid,
+    )
 
     resolved = _options.resolve(ctx, BenchmarkConfig)
     if named and resolved.value.benchmark is None:
@@ -192,4 +248,8 @@ def _measure(
         echo_json(result)
     else:
         echo_grid(benchmark_grid(result))
-        click.echo(f"\nEvery answer: {resolved.value.output_dir}")
+        groups = categories_grid(result)
+        if groups is not None:
+            click.echo()
+            echo_grid(groups)
+        click.echo(f"\n{benchmark_effort(result)}\nEvery answer: {resolved.value.output_dir}")

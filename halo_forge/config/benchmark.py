@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from datetime import date
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from halo_forge.config.base import PositiveInt, Section
 from halo_forge.config.sections import (
@@ -15,6 +16,16 @@ from halo_forge.config.sections import (
 )
 
 __all__ = ["BenchmarkConfig", "CompareConfig"]
+
+
+def _day(text: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise ValueError(f"a day is written YYYY-MM-DD, got {text!r}") from None
+
+
+_Date = Annotated[str, AfterValidator(_day)]
 
 
 class BenchmarkConfig(Section):
@@ -28,7 +39,20 @@ class BenchmarkConfig(Section):
     """Prompts: a JSONL file, or `builtin:LANGUAGE/SPLIT`."""
 
     benchmark: (
-        Literal["cpp", "humaneval", "humaneval_plus", "mbpp", "mbpp_plus", "python"] | None
+        Literal[
+            "cpp",
+            "humaneval",
+            "humaneval_plus",
+            "livecodebench",
+            "mbpp",
+            "mbpp_plus",
+            "multipl-e-cpp",
+            "multipl-e-cs",
+            "multipl-e-go",
+            "multipl-e-rs",
+            "python",
+        ]
+        | None
     ) = None
     """A benchmark by name instead of `prompts`; it brings its problems and its verifier."""
 
@@ -41,11 +65,17 @@ class BenchmarkConfig(Section):
     revision: str | None = None
     """Branch, tag or commit of the benchmark's data set on the hub."""
 
+    date_from: _Date | None = None
+    """Only problems published on this day (YYYY-MM-DD) or later; for benchmarks with dates."""
+
+    date_to: _Date | None = None
+    """Only problems published on this day or earlier."""
+
     max_prompts: PositiveInt | None = None
     """Only the first so many prompts."""
 
     samples: PositiveInt = 10
-    """Answers sampled for each prompt."""
+    """Answers sampled for each prompt; 1 at temperature 0 unless given."""
 
     k: tuple[PositiveInt, ...] = (1, 5, 10)
     """Budgets for pass@k. A k above `samples` is an error when given, left out of the default."""
@@ -64,6 +94,8 @@ class BenchmarkConfig(Section):
         {
             "benchmark",
             "dataset_config",
+            "date_from",
+            "date_to",
             "generation.server.api_key_env",
             "generation.server.concurrency",
             "generation.server.retries",
@@ -92,6 +124,16 @@ class BenchmarkConfig(Section):
         "temperature": "generation.temperature",
     }
     """Top-level spellings, and the key each stands for."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _greedy_asks_once(cls, values: Any) -> Any:
+        """Ask once for what would be said every time."""
+        if not isinstance(values, dict) or "samples" in values:
+            return values
+        generation = values.get("generation", {})
+        given = generation.get("temperature") if isinstance(generation, dict) else None
+        return {**values, "samples": 1} if given in (0, "0") else values
 
     @model_validator(mode="after")
     def _k_within_samples(self) -> Self:
@@ -133,10 +175,12 @@ class BenchmarkConfig(Section):
                 f"benchmark = {self.benchmark} brings its own problems: leave out prompts, or "
                 "measure the prompts alone (benchmark run)"
             )
-        parts = ("source", "dataset_config", "revision")
+        parts = ("source", "dataset_config", "revision", "date_from", "date_to")
         extra = [key for key in parts if getattr(self, key) is not None]
         if self.benchmark is None and extra:
             raise ValueError(f"{extra[0]} belongs to a benchmark by name, and none is given")
+        if self.date_from and self.date_to and self.date_from > self.date_to:
+            raise ValueError(f"date_from {self.date_from} is after date_to {self.date_to}")
         return self
 
     @property

@@ -18,7 +18,31 @@ from halo_forge.utils.typing import override
 
 __all__ = ["as_check", "tests_of", "without_numpy"]
 
-# Tasks whose output is compared as a set, or by whether there is one (evalplus 0.3.1,
+# What JSON has made of a task's arguments, by number: the release is read back by evalplus 0.3.1 as
+# evalplus/data/mbpp.py says, whose tasks ask for tuples, sets and complex numbers.
+_ARGUMENTS = {
+    "[tuple(a) for a in given]": (
+        *(2, 116, 132, 143, 222, 261, 273, 394, 399, 421, 424, 429, 470, 560, 579, 596, 616, 630),
+        *(726, 740, 744, 809),
+    ),
+    "[[tuple(b) for b in a] for a in given]": (
+        *(63, 64, 70, 94, 120, 237, 272, 299, 400, 409, 417, 438, 473, 614, 780),
+    ),
+    "[[tuple(b) for b in given[0]], given[1]]": (75, 413, 444, 753),
+    "[given[0], tuple(given[1])]": (106, 750),
+    "[[set(b) if b else {} for b in given[0]]]": (115,),
+    "[float(given[0]), complex(given[1])]": (124,),
+    "[tuple(given[0]), *given[1:]]": (250, 307, 405, 446, 617, 720, 763, 808),
+    "[complex(given[0])]": (252,),
+    "[tuple(tuple(b) for b in a) for a in given]": (259, 401, 445),
+    "[tuple(tuple(b) if isinstance(b, list) else b for b in given[0])]": (278,),
+    "[{key: tuple(a) for key, a in given[0].items()}, *given[1:]]": (722,),
+    "_tuples(given)": (580, 615, 791),
+}
+_READ = {f"Mbpp/{number}": how for how, numbers in _ARGUMENTS.items() for number in numbers}
+
+# Tasks whose output is compared as a set, or by whether there is one; two more have a second
+# right answer, `_digits` and `_pyramid` (evalplus 0.3.1,
 # evalplus/eval/_special_oracle.py).
 _SETS = (
     "Diff",
@@ -37,7 +61,11 @@ import copy, json, math
 _space = {{}}
 exec({reference!r}, _space)
 _reference = _space[{entry!r}]
-_inputs = json.loads({inputs!r})
+
+def _tuples(x):
+    return tuple(map(_tuples, x)) if isinstance(x, list) else x
+
+_inputs = [{arguments} for given in json.loads({inputs!r})]
 
 def _near(a, b, atol):
     if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
@@ -49,6 +77,19 @@ def _near(a, b, atol):
 def _floats(x):
     return isinstance(x, float) or (isinstance(x, (list, tuple)) and x and all(map(_floats, x)))
 
+def _digits(a, b):
+    a, b = str(a), str(b)
+    width = max(len(a), len(b))
+    return sum(abs(int(x) - int(y)) for x, y in zip(a.zfill(width), b.zfill(width)))
+
+def _pyramid(base, height):
+    return round(base**2 + 2 * base * math.sqrt((base / 2) ** 2 + height**2))
+
+def _also_right(got, given):
+    if {entry!r} == "digit_distance_nums":
+        return got == _digits(*given)
+    return {entry!r} == "surface_Area" and abs(got - _pyramid(*given)) <= {atol!r}
+
 def _same(got, want, given):
     if {entry!r} == "find_zero":
         return abs(sum(c * math.pow(got, i) for i, c in enumerate(given[0]))) <= 1e-4
@@ -56,8 +97,10 @@ def _same(got, want, given):
         return set(got) == set(want)
     if {entry!r} in {truths!r}:
         return got == want if isinstance(want, bool) else (got is None) == (want is None)
+    if got == want or _also_right(got, given):
+        return True
     atol = {atol!r} or (1e-6 if _floats(want) else 0)
-    return got == want or (atol != 0 and _near(got, want, atol))
+    return atol != 0 and type(got) is type(want) and _near(got, want, atol)
 
 def check(candidate):
     compared = 0
@@ -93,13 +136,14 @@ def tests_of(row: Mapping[str, Any], reference: str) -> str:
     """Return tests for a row of an EvalPlus release, by its base and plus inputs.
 
     Args:
-        row: The row: ``entry_point``, ``base_input``, ``plus_input``, ``atol``.
+        row: The row: ``task_id``, ``entry_point``, ``base_input``, ``plus_input``, ``atol``.
         reference: The solution that says what is right.
     """
     inputs = [*(row.get("base_input") or []), *(row.get("plus_input") or [])]
     return _TESTS.format(
         reference=reference,
         entry=row["entry_point"],
+        arguments=_READ.get(row["task_id"], "given"),
         inputs=json.dumps(inputs),
         sets=_SETS,
         truths=_TRUTHS,

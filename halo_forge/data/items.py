@@ -79,11 +79,13 @@ class Item:
         answer: What an assistant says to it; ``None`` when the data set has no answers.
         question: What the answer answers, where that is not the prompt: a prompt asks for what
             can be judged.
+        date: The day on which it was published, ``YYYY-MM-DD``, where the data set says so.
     """
 
     prompt: Prompt
     answer: str | None = None
     question: str | None = None
+    date: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

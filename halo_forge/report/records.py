@@ -28,6 +28,7 @@ __all__ = [
 
 _DEPTH = 2
 _VERIFIED = "none"
+_CYCLES = "raft.num_cycles"
 
 
 class _Record(BaseModel):
@@ -152,7 +153,7 @@ class Run:
     @property
     def planned(self) -> int:
         """Cycles that the configuration asks for."""
-        return int(self.config.get("raft.num_cycles", self.done))
+        return int(self.config.get(_CYCLES, self.done))
 
     @property
     def owed(self) -> int:
@@ -219,6 +220,11 @@ def read_run(path: Path) -> Run:
     if document.problems:
         raise StoreFault("\n".join(document.problems))
     config = {".".join(entry.path): entry.value for entry in document.entries}
+    planned = config.get(_CYCLES, 0)
+    if type(planned) is not int:
+        raise StoreFault(
+            f"{folder.config_path}: {_CYCLES}: a whole number is wanted, not {planned!r}"
+        )
     statistics = folder.read_statistics()
     try:
         cycles = TypeAdapter(tuple[Cycle, ...]).validate_python(statistics)

@@ -7,14 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from halo_forge.core.errors import StoreFault
 from halo_forge.core.types import Prompt, VerifyResult
 from halo_forge.data.prompts import load_prompts
 from halo_forge.rlvr.statistics import compiled, error_class
 from halo_forge.rlvr.verifiers.extract import extract_code
-from halo_forge.store.records import read_records
+from halo_forge.store.judged import Judged, read_judged
 from halo_forge.store.run_dir import RunDir
 
 __all__ = [
@@ -37,24 +34,6 @@ Kind = Literal["training", "heldout"]
 Outcome = Literal["pass", "compiles", "fails"]
 
 _PASSED: Outcome = "pass"
-
-
-class _Line(BaseModel):
-    """A judged sample as it stands in a journal; its tokens are passed over."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
-
-    id: str
-    prompt_id: str
-    index: int
-    completion: str
-    finish_reason: str
-    policy: str
-    success: bool
-    reward: float = Field(ge=0, le=1)
-    details: str
-    error: str | None
-    metadata: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,28 +128,12 @@ def read_answers(run: Path, kind: Kind, cycles: Iterable[int] | None = None) -> 
     order = {name: number for number, name in enumerate(prompts)}
     for cycle in there if cycles is None else [n for n in there if n in set(cycles)]:
         journal = folder.verified_path(cycle) if kind == "training" else folder.eval_path(cycle)
-        found = [_answer(kind, cycle, line, prompts) for line in _lines(journal)]
+        found = [_answer(kind, cycle, line, prompts) for line in read_judged(journal)]
         last = len(order)
         yield from sorted(found, key=lambda a: (order.get(a.prompt_id, last), a.prompt_id, a.index))
 
 
-def _lines(journal: Path) -> Iterator[_Line]:
-    seen = set()
-    for number, record in enumerate(read_records(journal), 1):
-        try:
-            line = _Line.model_validate(record)
-        except ValidationError as error:
-            what = error.errors(include_url=False)[0]
-            place = ".".join(map(str, what["loc"]))
-            raise StoreFault(
-                f"{journal}:{number}: not a judged sample ({place}: {what['msg']})"
-            ) from error
-        if line.id not in seen:
-            seen.add(line.id)
-            yield line
-
-
-def _answer(kind: Kind, cycle: int, line: _Line, prompts: Mapping[str, Prompt]) -> Answer:
+def _answer(kind: Kind, cycle: int, line: Judged, prompts: Mapping[str, Prompt]) -> Answer:
     return Answer(
         kind=kind,
         cycle=cycle,
@@ -181,7 +144,7 @@ def _answer(kind: Kind, cycle: int, line: _Line, prompts: Mapping[str, Prompt]) 
         completion=line.completion,
         finish_reason=line.finish_reason,
         policy=line.policy,
-        result=VerifyResult(line.success, line.reward, line.details, line.error, line.metadata),
+        result=line.result,
     )
 
 

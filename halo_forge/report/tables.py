@@ -14,7 +14,9 @@ from halo_forge.stats import Estimate, Paired
 
 __all__ = [
     "before_after",
+    "benchmark_effort",
     "benchmark_grid",
+    "categories_grid",
     "cycles_grid",
     "difference_text",
     "interval_text",
@@ -126,12 +128,46 @@ def benchmark_grid(result: Mapping[str, Any]) -> Grid:
     Args:
         result: What a benchmark wrote; ``pass_at_k`` and ``compile_at_k`` map k to an estimate.
     """
+    rows = [(name, interval_text(rate)) for name, rate in _benchmark_rates(result)]
+    return Grid(("", "rate, 95 % interval over prompts"), tuple(rows))
+
+
+def categories_grid(result: Mapping[str, Any]) -> Grid | None:
+    """Return the same for each category, a row each; None where problems have none."""
+    groups = result["by_category"]
+    if len(groups) < 2:
+        return None
+    names = [name for name, _ in _benchmark_rates(result)]
+    rows = (
+        (name, str(group["prompts"]), *(interval_text(rate) for _, rate in _benchmark_rates(group)))
+        for name, group in groups.items()
+    )
+    return Grid(("category", "problems", *names), tuple(rows))
+
+
+def benchmark_effort(result: Mapping[str, Any]) -> str:
+    """Say how answers were drawn, how long they are and what they took."""
+    n, tokens, timing = result["samples_per_prompt"], result["tokens"], result["timing"]
+    how = "greedy: the likeliest answer to each" if result["mode"] == "greedy" else (
+        f"sampled: {n} answer{'s' if n > 1 else ''} to each"
+    )  # fmt: skip
+    cut = f", {tokens['cut']} cut at the limit" if tokens["cut"] else ""
+    return (
+        f"{result['prompts']} problems, {how}; {tokens['generated']} tokens "
+        f"({tokens['mean']:.0f} an answer{cut}).\n"
+        f"Last attempt: {timing['tokens_generated']} tokens in "
+        f"{timing['generation_seconds']:.1f} s of generating, judging lengthened it by "
+        f"{timing['verification_added_seconds']:.1f} s, {timing['total_seconds']:.1f} s in all."
+    )
+
+
+def _benchmark_rates(figures: Mapping[str, Any]) -> list[tuple[str, Estimate]]:
     rates = TypeAdapter(dict[int, Estimate])
     rows = []
     for key, name in (("compile_at_k", "compile@"), ("pass_at_k", "pass@")):
-        found = rates.validate_python(result[key])
-        rows += [(f"{name}{k}", interval_text(rate)) for k, rate in sorted(found.items())]
-    return Grid(("", "rate, 95 % interval over prompts"), tuple(rows))
+        found = rates.validate_python(figures[key])
+        rows += [(f"{name}{k}", rate) for k, rate in sorted(found.items())]
+    return rows
 
 
 def interval_text(rate: Estimate) -> str:

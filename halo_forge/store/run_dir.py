@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from halo_forge.core.errors import StoreFault, UserError
 from halo_forge.store.atomic import disk_errors, write_text
+from halo_forge.utils.text import json_kind
 
 __all__ = ["CARD", "RunDir", "difference"]
 
@@ -212,8 +213,11 @@ class RunDir:
         value = _read_json(self.run_json)
         if value is None:
             return None
-        if not isinstance(value, dict) or "guarded" not in value:
-            raise StoreFault(f"{self.run_json}: not the record of a run")
+        if not isinstance(value, dict) or not isinstance(value.get("guarded"), dict):
+            raise StoreFault(f"{self.run_json}: not the record of a run (no object 'guarded')")
+        attempts = value.get("attempts", [])
+        if not isinstance(attempts, list) or not all(isinstance(one, dict) for one in attempts):
+            raise StoreFault(f"{self.run_json}: damaged ('attempts' is no list of objects)")
         return value
 
     def read_sft_result(self) -> dict[str, Any] | None:
@@ -237,9 +241,15 @@ class RunDir:
         Raises:
             StoreFault: If the file is damaged.
         """
-        value = _read_json(self.statistics_path) or []
+        value = _read_json(self.statistics_path)
+        if value is None:
+            return []
         if not isinstance(value, list):
             raise StoreFault(f"{self.statistics_path}: expected a list of cycles")
+        for place, record in enumerate(value, 1):
+            why = _no_cycle(record)
+            if why is not None:
+                raise StoreFault(f"{self.statistics_path}: record {place}: {why}")
         return value
 
     def read_benchmark(self) -> dict[str, Any] | None:
@@ -276,6 +286,20 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str
     plain = orjson.loads(orjson.dumps(dict(new)))
     keys = sorted(old.keys() | plain.keys())
     return [(k, old.get(k), plain.get(k)) for k in keys if old.get(k) != plain.get(k)]
+
+
+def _no_cycle(record: Any) -> str | None:
+    """Say why a record of `raft_statistics.json` is none, if so."""
+    if not isinstance(record, dict):
+        return f"an object is wanted, not {json_kind(record)}"
+    if type(record.get("cycle")) is not int:
+        return "'cycle' is no whole number"
+    heldout = record.get("heldout")
+    if heldout is not None and (
+        not isinstance(heldout, dict) or type(heldout.get("samples")) is not int
+    ):
+        return "'heldout' is no object with 'samples'"
+    return None
 
 
 def _mixed(path: Path, differing: Sequence[tuple[str, Any, Any]]) -> str:

@@ -63,6 +63,33 @@ def test_references_pass(name):
                 assert result.metadata["hidden_passed"] == result.metadata["hidden_total"] > 0
 
 
+@pytest.mark.parametrize(
+    ("task", "program", "passes"),
+    [
+        ("Mbpp/2", "def similar_elements(a, b):\n    return [*({a, b} and {*a} & {*b})]", True),
+        ("Mbpp/124", "import cmath\ndef angle_complex(a, b):\n    return cmath.phase(b + a)", True),
+        ("Mbpp/722", "def filter_data(s, h, w):\n    set(s.values())\n"
+         "    return {k: v for k, v in s.items() if v[0] >= h and v[1] >= w}", True),
+        ("Mbpp/558", "def digit_distance_nums(a, b):\n    w = max(len(str(a)), len(str(b)))\n"
+         "    pairs = zip(str(a).zfill(w), str(b).zfill(w))\n"
+         "    return sum(abs(int(x) - int(y)) for x, y in pairs)", True),
+        ("Mbpp/558", "def digit_distance_nums(a, b):\n    return 0", False),
+        ("Mbpp/581", "def surface_Area(b, h):\n"
+         "    return round(b * b + 2 * b * ((b / 2) ** 2 + h**2) ** 0.5)", True),
+    ],
+)  # fmt: skip
+def test_mbpp_plus_means_what_evalplus_means(task, program, passes):
+    """Arguments are tuples and complex numbers again; other answers that evalplus takes are right.
+
+    The first three programs fail on what JSON has made of their arguments.
+    """
+    source = public_file("MbppPlus.jsonl.gz")
+    (prompt,) = (one for one in prompts("mbpp_plus", source=source) if one.id == task)
+    with MBPPVerifier(timeout=20) as verifier:
+        result = verifier.judge(Sample(prompt, 0, fenced(program, "python")))
+    assert result.success is passes, result.details
+
+
 def test_methods_of_livecodebench():
     """Asserts on a method of the answer's class accept the right answer and no other."""
     tests = [

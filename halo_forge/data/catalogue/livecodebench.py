@@ -7,6 +7,7 @@ run: a release is the list of its files.
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -66,8 +67,17 @@ def _item(row: Row, view: View) -> Item:
             language="python",
             category=str(row.get("platform") or "") or None,
             difficulty=_DIFFICULTIES.get(str(row.get("difficulty") or "").lower()),
-        )
+        ),
+        date=_day(row),
     )
+
+
+def _day(row: Row) -> str | None:
+    """Return the day of the contest, which is written as a date or a moment."""
+    try:
+        return datetime.fromisoformat(str(row.get("contest_date") or "")).date().isoformat()
+    except ValueError:
+        return None
 
 
 def _tests(row: Row, column: str) -> list[dict[str, Any]]:
@@ -127,8 +137,8 @@ livecodebench = PublicDataset(
     hub_id="livecodebench/code_generation_lite",
     licence="CC (the repository says no more)",
     fields=("question_id", "question_content", "platform", "difficulty", "starter_code",
-            "public_test_cases", "private_test_cases", "metadata"),
-    tests="programs: input and output, verifier execution; methods: asserts, verifier mbpp",
+            "contest_date", "public_test_cases", "private_test_cases", "metadata"),
+    tests="programs: input and output; methods: asserts; verifier tests",
     configs={
         f"release_v{number}": {"test": Files(_FILES[:number], _ROWS[number - 1])}
         for number in range(len(_ROWS), 0, -1)

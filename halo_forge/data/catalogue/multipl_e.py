@@ -27,7 +27,7 @@ _ROWS = {
 }
 """Configurations in the languages that a verifier here builds, and their problems."""
 _TITLES = {"cpp": "C++", "csharp": "C#", "go": "Go", "rust": "Rust"}
-_NUMBER = re.compile(r"(?:HumanEval|mbpp)_\d+_(\w+)")
+_CALLED = re.compile(r"\bcandidate\s*:?=\s*(\w+)|\bDebug\.Assert\(\(?(\w+)\(")
 
 
 def _item(row: Row, view: View) -> Item:
@@ -39,11 +39,11 @@ def _item(row: Row, view: View) -> Item:
     language = language_name(view.config.rpartition("-")[2])
     if language not in _TITLES:
         raise Unfit("is in a language that no verifier here builds")
-    found = _NUMBER.fullmatch(name)
+    found = _CALLED.search(tests)
     task = f"Complete this {_TITLES[language]} function.\n\n{fenced(head, language)}"
     reference = Reference(
         test_code=tests.lstrip().removeprefix("}").strip("\n") + "\n",
-        entry_point=found[1] if found else None,
+        entry_point=(found[1] or found[2]) if found else None,
     )
     prompt = Prompt(f"{view.config}/{name}", (Message("user", task),), reference, language)
     return Item(prompt)
@@ -55,7 +55,7 @@ multipl_e = PublicDataset(
     hub_id="nuprl/MultiPL-E",
     licence="MIT",
     fields=("name", "prompt", "tests"),
-    tests="asserts in the language, kept; verifiers here judge compilation only",
+    tests="asserts in the language; verifier joined",
     configs={name: {"test": Files((f"{name}/test-*.parquet",), n)} for name, n in _ROWS.items()},
     convert=_item,
     answers=False,

@@ -162,7 +162,7 @@ def test_lost_and_damaged_answers_are_noticed() -> None:
     with pytest.raises(StoreFault, match="holds 7 answers, 8 were judged"):
         read_measured(Path("base"))
     path.write_bytes(b"".join([*lines[:3], b'{"id": "x"}\n', *lines[3:]]))
-    with pytest.raises(StoreFault, match=r"samples\.jsonl:4: no judged answer \(prompt_id\)"):
+    with pytest.raises(StoreFault, match=r"samples\.jsonl:4: not a judged sample \(prompt_id: "):
         read_measured(Path("base"))
 
 

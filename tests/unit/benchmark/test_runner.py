@@ -114,11 +114,55 @@ def test_figures(bench: Bench) -> None:
 
 
 def test_categories(bench: Bench) -> None:
-    """Each category has its problems, answers and rates; what has none is called so."""
-    assert bench.run().by_category == {
-        "math": {"prompts": 2, "samples": 8, "compile_rate": 5 / 8, "pass_rate": 2 / 8},
-        "none": {"prompts": 1, "samples": 4, "compile_rate": 1.0, "pass_rate": 1.0},
+    """Each category has its problems, and estimates over them; what has none is called so."""
+    groups = bench.run().by_category
+    assert {name: (one["prompts"], one["samples"]) for name, one in groups.items()} == {
+        "math": (2, 8),
+        "none": (1, 4),
     }
+    for key, counts in (("pass_at_k", (2, 0)), ("compile_at_k", (3, 2))):
+        for k, estimate in groups["math"][key].items():
+            expected = sum(pass_at_k(4, c, int(k)) for c in counts) / 2
+            assert estimate["mean"] == pytest.approx(expected)
+            assert estimate["low"] < estimate["mean"] or estimate["mean"] == 1
+            assert estimate["units"] == 2
+    assert groups["none"]["pass_at_k"]["1"]["mean"] == 1
+
+
+def test_tokens_are_those_of_all_answers(bench: Bench) -> None:
+    """They do not depend on how many attempts it took; time is that of the last that worked."""
+
+    def broken(sample: Sample) -> None:
+        if sample.id == "wc#3":
+            raise VerifierFault("the disk is full")
+
+    bench.judging = broken
+    with pytest.raises(VerifierFault):
+        bench.run()
+    bench.judging = nothing
+    result = bench.run()
+    lengths = [len(text) for texts in ANSWERS.values() for text in texts]
+    mean = sum(lengths) / len(lengths)
+    assert result.tokens == {"generated": sum(lengths), "mean": pytest.approx(mean), "cut": 0}
+    assert result.timing["tokens_generated"] == len("pass d")
+    assert bench.run(k=(2,)).timing == result.timing
+    assert result.mode == "sampled"
+
+
+def test_greedy_asks_once(bench: Bench) -> None:
+    """Temperature 0 asks once unless told otherwise, which is refused; the result says so."""
+    generation = {
+        "engine": "offline", "script": str(bench.folder / "script.jsonl"), "temperature": 0,
+    }  # fmt: skip
+    values = {"generation": generation, "verifier": {"type": "fake"}}
+    config = BenchmarkConfig.model_validate({**values, "prompts": str(bench.prompts)})
+    assert (config.samples, config.budgets) == (1, (1,))
+    settled = config.model_copy(update={"k": config.budgets})
+    assert BenchmarkConfig.model_validate(settled.model_dump(mode="json")) == settled
+    with pytest.raises(ValidationError, match="temperature 0 gives the same answer every time"):
+        BenchmarkConfig.model_validate({**values, "samples": 2, "k": (1,)})
+    result = bench.run(generation=generation, samples=1, k=(1,))
+    assert (result.mode, result.samples_per_prompt) == ("greedy", 1)
 
 
 def test_every_answer_is_kept(bench: Bench) -> None:

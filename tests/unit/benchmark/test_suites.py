@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import pickle
 import sys
+import zlib
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
@@ -25,6 +28,14 @@ from tests.needs import human_eval_folder, public_file
 
 def _config(**values: Any) -> BenchmarkConfig:
     return BenchmarkConfig.model_validate(values)
+
+
+def _plug_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let benchmarks need no torch."""
+    checkpoint = ModuleType("halo_forge.models.checkpoint")
+    checkpoint.model_digest = lambda ref: f"digest of {ref}"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, checkpoint.__name__, checkpoint)
+    plug_in(monkeypatch, "engines", "offline", Offline)
 
 
 def test_settings_and_table_name_the_same() -> None:
@@ -117,7 +128,7 @@ def test_limits_of_a_benchmark() -> None:
         ({"benchmark": "multipl-e"}, "Input should be 'cpp', 'humaneval'"),
         ({"benchmark": "cpp", "prompts": "mine.jsonl"}, "brings its own problems"),
         ({"source": "here"}, "source belongs to a benchmark by name"),
-        ({"generation": {"temperature": 0}}, "needs samples = 1"),
+        ({"generation": {"temperature": 0}, "samples": 2}, "needs samples = 1"),
     ],
 )
 def test_contradictions_are_refused(values: dict[str, Any], said: str) -> None:
@@ -133,8 +144,95 @@ def test_built_in_problems_have_no_source() -> None:
 
 
 def test_greedy_is_one_answer() -> None:
-    """Temperature 0 with one sample, for pass@1."""
-    assert _config(generation={"temperature": 0}, samples=1).budgets == (1,)
+    """Temperature 0 asks once, for pass@1."""
+    assert _config(generation={"temperature": 0}).budgets == (1,)
+
+
+def _sealed(tests: list[dict[str, str]]) -> str:
+    return base64.b64encode(zlib.compress(pickle.dumps(json.dumps(tests)))).decode()
+
+
+def _contest(folder: Path) -> Path:
+    """Write problems of LiveCodeBench of both kinds, one a month; return their folder."""
+    programs = [{"input": f"{n}\n", "output": f"{n + 1}\n", "testtype": "stdin"} for n in (1, 2)]
+    methods = [{"input": f"{n}", "output": f"{n + 1}", "testtype": "functional"} for n in (1, 2)]
+    rows = []
+    for month, tests in enumerate([programs, methods, programs, methods], 1):
+        method = tests is methods
+        rows.append(
+            {
+                "question_id": f"q{month}", "question_content": "Say one more.",
+                "platform": "leetcode" if method else "atcoder", "difficulty": "easy",
+                "contest_date": f"2025-0{month}-15T00:00:00",
+                "starter_code": "class Solution:\n    def more(self, n: int)" if method else "",
+                "metadata": json.dumps({"func_name": "more"} if method else {}),
+                "public_test_cases": json.dumps(tests[:1]),
+                "private_test_cases": _sealed(tests[1:]),
+            }
+        )  # fmt: skip
+    folder.mkdir()
+    (folder / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def test_livecodebench_by_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Problems of the window alone, programs and methods, by all their tests, sealed ones too."""
+    _plug_in(monkeypatch)
+    source = str(_contest(tmp_path / "copy"))
+    program, wrong = "print(int(input()) + 1)", "print(2)"
+    method = "class Solution:\n    def more(self, n):\n        return n + 1\n"
+    script = {
+        "livecodebench/q2": [fenced(method, "python"), "no program"],
+        "livecodebench/q3": [fenced(program, "python"), fenced(wrong, "python")],
+    }
+    command = [
+        *("benchmark", "eval", "-b", "livecodebench", "--source", source, "--max-prompts", "2"),
+        *("--from", "2025-02-15", "--to", "2025-03-31", "--engine", "offline"),
+        *("--samples", "2", "--k", "1", "-o", str(tmp_path / "out"), "-q"),
+        *("--set", f"generation.script={write_script(tmp_path / 'script', script)}"),
+    ]
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    assert [line.split()[:2] for line in out.splitlines() if "pass@1 " in line + " "][1] == [
+        "category",
+        "problems",
+    ]
+    assert "2 problems, sampled: 2 answers to each; " in out
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert result["by_category"].keys() == {"atcoder", "leetcode"}
+    assert result["pass_at_k"]["1"]["mean"] == 0.5
+    assert (result["problems"]["from"], result["problems"]["published"]) == ("2025-02-15", 1055)
+
+
+def test_windows_that_cannot_be(tmp_path: Path) -> None:
+    """Days that are none, windows the wrong way round, benchmarks without dates, missing files."""
+    with pytest.raises(ValidationError, match="a day is written YYYY-MM-DD, got '2025-13-01'"):
+        _config(benchmark="livecodebench", date_from="2025-13-01")
+    with pytest.raises(ValidationError, match="date_from 2025-02-01 is after date_to 2025-01-01"):
+        _config(benchmark="livecodebench", date_from="2025-02-01", date_to="2025-01-01")
+    window = {"date_from": "2025-01-01"}
+    source = str(public_file("HumanEvalPlus.jsonl.gz"))
+    with pytest.raises(UserError, match="nothing says when HumanEval/0 was published"):
+        load_problems(_config(benchmark="humaneval_plus", source=source, **window))
+    copy = str(_contest(tmp_path / "copy"))
+    with pytest.raises(UserError, match="1054 problems are wanted and 3 found in 4 rows"):
+        load_problems(_config(benchmark="livecodebench", source=copy, date_to="2025-03-31"))
+
+
+def test_languages_of_multipl_e(tmp_path: Path) -> None:
+    """A benchmark for each language, of either set of problems, and of no other language."""
+    row = {"name": "mbpp_3_f", "prompt": "int f() {\n", "tests": "}\nauto candidate = f;\n"}
+    file = tmp_path / "mbpp-cpp.jsonl"
+    file.write_text(json.dumps(row) + "\n")
+    values = {"benchmark": "multipl-e-cpp", "source": str(file), "max_prompts": 1}
+    problems = load_problems(_config(**values, dataset_config="mbpp-cpp"))
+    assert problems.about["config"] == "mbpp-cpp"
+    assert problems.prompts[0].reference.entry_point == "f"
+    assert load_problems(_config(**values)).about["config"] == "humaneval-cpp"
+    with pytest.raises(UserError, match="has the configurations humaneval-cpp and mbpp-cpp"):
+        load_problems(_config(**values, dataset_config="mbpp-rs"))
 
 
 def test_eval_judges_by_the_benchmarks_own_tests(
@@ -142,10 +240,7 @@ def test_eval_judges_by_the_benchmarks_own_tests(
 ) -> None:
     """From the command to the result: real problems, real tests, every answer kept."""
     file = str(public_file("HumanEvalPlus.jsonl.gz"))
-    checkpoint = ModuleType("halo_forge.models.checkpoint")
-    checkpoint.model_digest = lambda ref: f"digest of {ref}"  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, checkpoint.__name__, checkpoint)
-    plug_in(monkeypatch, "engines", "offline", Offline)
+    _plug_in(monkeypatch)
     solved, other, unsolved = public_datasets.prompts("humaneval_plus", source=file, limit=3)
     right, wrong = fenced(str(solved.reference.solution), "python"), "```python\nexit(0)\n```"
     also = fenced(str(other.reference.solution), "python")

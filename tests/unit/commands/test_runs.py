@@ -109,3 +109,41 @@ def test_show_what_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     """A folder that is no run is the user's mistake."""
     assert main(["runs", "show", str(tmp_path)]) == 2
     assert "not a run directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("run.json", "[]", "not the record of a run"),
+        ("run.json", '{"guarded": 5}', "not the record of a run (no object 'guarded')"),
+        ("run.json", '{"guarded": {}, "attempts": 3}', "'attempts' is no list of objects"),
+        ("run.json", '{"guarded": {}, "attempts": ["x"]}', "'attempts' is no list of objects"),
+        ("config.yaml", "raft: {num_cycles: many}", "raft.num_cycles: a whole number is wanted"),
+        ("raft_statistics.json", "{}", "expected a list of cycles"),
+        ("raft_statistics.json", "[5]", "record 1: an object is wanted, not a number"),
+        ("raft_statistics.json", '[{"kept": 1}]', "record 1: 'cycle' is no whole number"),
+        ("raft_statistics.json", '[{"cycle": "1"}]', "record 1: 'cycle' is no whole number"),
+        ("raft_statistics.json", '[{"cycle": 1, "kept": "x"}]', "damaged (1 validation error"),
+        ("raft_statistics.json", '[{"cycle": 1, "heldout": 7}]', "'heldout' is no object"),
+        ("raft_statistics.json", '[{"cycle": 1, "heldout": {}}]', "'heldout' is no object"),
+    ],
+)
+def test_damaged_files_are_named(
+    run: Path, name: str, text: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever stands where something else belongs: the file, the place and the kind are said."""
+    (run / name).write_text(text, "utf-8")
+    commands = [
+        ["runs", "show", str(run)],
+        ["runs", "report", str(run)],
+        ["runs", "compare", str(run), str(run)],
+        ["benchmark", "compare", str(run), str(run)],
+    ]
+    if name == "config.yaml" or "validation" in said:
+        del commands[-1]  # it reads neither
+    for command in commands:
+        assert main(command) == 3, command
+        out, err = capsys.readouterr()
+        assert f"{run / name}: " in err
+        assert said in err
+        assert "Traceback" not in out + err

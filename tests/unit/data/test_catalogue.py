@@ -238,10 +238,10 @@ def test_multipl_e():
     """The head of the function is the task, and the asserts come without the closing brace."""
     row = {
         "name": "HumanEval_0_close", "language": "cpp", "prompt": "bool close(int n) {\n",
-        "tests": "}\nint main() {\n    assert(close(1));\n}\n", "stop_tokens": ["\n}"],
+        "tests": "}\nint main() {\n    auto candidate = close;\n}\n", "stop_tokens": ["\n}"],
     }  # fmt: skip
     prompt = _convert("multipl-e", row, config="humaneval-cpp", split="test").prompt
-    assert prompt.reference.test_code == "int main() {\n    assert(close(1));\n}\n"
+    assert prompt.reference.test_code == "int main() {\n    auto candidate = close;\n}\n"
     assert (prompt.reference.entry_point, prompt.language) == ("close", "cpp")
 
 

@@ -42,6 +42,9 @@ VERIFIERS: dict[str, tuple[str, str | None, dict[str, Any], str, str, dict[str, 
     "gcc": ("g++", "cpp", PRINTS, CPP % '"1"', CPP % '"2"', {"run_after_compile": True}),
     "go": ("go", "go", {}, GO % "1", GO % "one", {}),
     "humaneval": ("python3", "python", CHECK, FUNCTION % "+", FUNCTION % "-", {}),
+    "joined": ("g++", "cpp", {"test_code": "int main() {\n    assert(add(1, 2) == 3);\n}\n",
+               "entry_point": "add"}, "int add(int a, int b) { return a + b; }",
+               "int add(int a, int b) { return a - b; }", {}),
     "mbpp": ("python3", "python", {"test_code": "assert add(1, 2) == 3"}, FUNCTION % "+",
              FUNCTION % "-", {}),
     "mingw": ("x86_64-w64-mingw32-g++", "cpp", {}, CPP % '"1"', CPP % "one", {}),
@@ -51,6 +54,8 @@ VERIFIERS: dict[str, tuple[str, str | None, dict[str, Any], str, str, dict[str, 
     "rust": ("rustc", "rust", {}, RUST % "1", RUST % "one", {}),
     "subprocess": ("sh", "bash", {}, "echo $((6 * 7))", "echo (", {
         "command": "sh -n {file}"}),
+    "tests": ("python3", "python", {"tests": SUM}, "print(sum(map(int, input().split())))",
+              "print(input())", {}),
     "unittest": ("python3", "python", {
         "test_code": "import unittest\n\n\nclass T(unittest.TestCase):\n"
         "    def test(self):\n        self.assertEqual(add(1, 2), 3)\n"},
@@ -104,7 +109,7 @@ def subject(sandbox: Sandbox) -> Iterator[Callable[[str], tuple[Verifier, Known]
 
 READ_ALIKE = {
     "clang": "gcc", "mingw": "gcc", "dotnet": "gcc", "go": "gcc", "rust": "gcc", "python": "gcc",
-    "auto": "execution", "mbpp": "pytest", "unittest": "pytest",
+    "auto": "execution", "tests": "execution", "mbpp": "pytest", "unittest": "pytest",
 }  # fmt: skip
 """Verifiers that read an answer by the same lines as another one: its hostile texts do."""
 
