@@ -20,6 +20,7 @@ MAX_LINES = 400
 DOORS = {
     f"{PACKAGE}/cli.py",
     f"{PACKAGE}/rlvr/verifiers/batch.py",
+    f"{PACKAGE}/models/stage_process.py",
     # Inside the sandbox, where whatever a program or a test raises is an answer.
     f"{PACKAGE}/rlvr/verifiers/exam/candidate.py",
     f"{PACKAGE}/rlvr/verifiers/exam/standin.py",

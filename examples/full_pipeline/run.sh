@@ -18,7 +18,7 @@ if [[ ${SCALE:-small} == full ]]; then
     from=(${SOURCE:+--source "$SOURCE"})
     sft=(--epochs 1)
     raft=(--samples-per-prompt 8 --max-new-tokens 256)
-    measure=(--samples 10 --k 1,10 --max-new-tokens 256)
+    measure=(--samples 10 --k "1,10" --max-new-tokens 256)
 else
     # So few tasks are learnt by heart: a few steps at a high rate, and small samples.
     from=(--source "$(dirname "$0")/mbpp")

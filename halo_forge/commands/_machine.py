@@ -15,11 +15,20 @@ __all__ = ["machine_facts"]
 
 def machine_facts() -> dict[str, Any]:
     """Return hardware, libraries, compilers and what each sandbox promises here."""
+    from halo_forge.config.fit import FitSettings
+    from halo_forge.config.sections import HardwareSettings
+    from halo_forge.models.profile import prepare, profile_facts
     from halo_forge.utils.hardware import describe
 
+    prepare(HardwareSettings())
     return {
         "halo_forge": __version__,
         "hardware": describe(),
+        "profile": {
+            **profile_facts(HardwareSettings()),
+            "dataloader_num_workers": FitSettings().dataloader_num_workers,
+            "dataloader_pin_memory": FitSettings().dataloader_pin_memory,
+        },
         "libraries": _libraries(),
         "compilers": _compilers(),
         "sandbox": _sandbox(),

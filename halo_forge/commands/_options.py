@@ -18,6 +18,7 @@ from halo_forge.config.base import Section
 from halo_forge.config.document import parse_value
 from halo_forge.config.fields import default_of, fields_of, plain_type
 from halo_forge.config.load import Resolved, load_config
+from halo_forge.config.sections import HardwareSettings
 from halo_forge.core.errors import ConfigError
 from halo_forge.tracking.base import Observer
 from halo_forge.utils.typing import override
@@ -183,7 +184,12 @@ def resolve(
     names = {key: name for key, (_, name) in given.items()}
     flags |= {key: _read(model, key, text) for key, text in assigned.items()}
     names |= {key: f"--set {key}" for key in assigned}
-    return load_config(model, [*files, *ctx.meta.get(_FILES, ())], flags, names)
+    resolved = load_config(model, [*files, *ctx.meta.get(_FILES, ())], flags, names)
+    if isinstance(hardware := getattr(resolved.value, "hardware", None), HardwareSettings):
+        from halo_forge.models.profile import prepare
+
+        prepare(hardware)  # before whoever imports torch
+    return resolved
 
 
 @dataclass(frozen=True, slots=True)

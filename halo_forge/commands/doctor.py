@@ -28,7 +28,7 @@ def command(bench: bool, as_json: bool) -> None:
     With --bench also measure matrix products and reading of memory, for some seconds, on the
     device that training would use; best when nothing else runs.
 
-    Exit code 0: all is well; 1: a check failed.
+    Exit code 0: all is well, advice apart; 1: a check failed.
 
     \b
     Example:
@@ -48,6 +48,9 @@ def command(bench: bool, as_json: bool) -> None:
         echo_json({"checks": [asdict(one) for one in checks], "bench": [asdict(f) for f in found]})
     else:
         echo_grid(checks_grid(checks))
+        for check in checks:
+            if check.word == "advice":
+                click.echo(f"\n{check.name}: {check.fix}")
         for one in found:
             products, reading = one.rates.flops / 1e9, one.rates.reading / 1e9
             click.echo(

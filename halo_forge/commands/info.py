@@ -54,6 +54,7 @@ def _sections(facts: Mapping[str, Any]) -> dict[str, _Rows]:
     libraries = [(name, version or "not installed") for name, version in facts["libraries"].items()]
     return {
         "machine": list(_machine(facts["hardware"])),
+        "profile": list(_profile(facts["profile"])),
         "libraries": [("halo-forge", facts["halo_forge"]), *libraries],
         "compilers": compilers,
         "sandbox": list(_promises(facts["sandbox"])),
@@ -63,7 +64,7 @@ def _sections(facts: Mapping[str, Any]) -> dict[str, _Rows]:
 def _machine(hardware: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     cpu, memory = hardware["cpu"], hardware["memory"]
     features = [name for name in ("avx512", "amx", "bf16") if cpu[name]]
-    yield "system", f"{hardware['os']}, kernel {hardware['kernel']}, {platform.machine()}"
+    yield "system", f"{hardware['os']}, kernel {hardware['host']['kernel']}, {platform.machine()}"
     yield "Python", f"{hardware['python']} ({sys.executable})"
     yield "processor", f"{cpu['model']}, {cpu['cores']} cores, {' '.join(features) or 'no bf16'}"
     yield (
@@ -75,6 +76,21 @@ def _machine(hardware: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if not hardware["gpus"]:
         yield "GPU", "none"
     yield "disk", f"{hardware['disk_free'] / _GIBI:.1f} GiB free here"
+
+
+def _profile(profile: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Say how this machine is used unless settings say otherwise."""
+    fraction = profile["memory_fraction"]
+    yield "name", f"{profile['name']} (hardware.profile)"
+    yield "graphics memory", "not bounded" if fraction is None else f"{fraction:g} of it at most"
+    yield "stages", "processes of their own" if profile["stage_isolation"] else "one process"
+    yield "numbers", "bfloat16 where native, else float32" if profile["bf16"] else "float32"
+    tried = "sdpa, with ROCm if a trial step goes well" if profile["attention"] == "auto" else None
+    yield "attention", tried or profile["attention"]
+    pinned = "pinned memory" if profile["dataloader_pin_memory"] else "no pinned memory"
+    yield "data loader", f"{profile['dataloader_num_workers']} processes, {pinned}"
+    for name, value in profile["environment"].items():
+        yield name, value or "not set"
 
 
 def _gpu(gpu: Mapping[str, Any]) -> str:

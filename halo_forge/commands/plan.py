@@ -46,11 +46,11 @@ def command(ctx: click.Context, like: Path | None, as_json: bool, quiet: bool) -
     from halo_forge.commands._output import echo_grid, echo_json
     from halo_forge.report.plans import plan_document, plan_grids, plan_words
 
+    config = _options.resolve(ctx, RaftConfig).value
     started = time.perf_counter()
     from halo_forge.rlvr.survey import survey
 
     importing = time.perf_counter() - started
-    config = _options.resolve(ctx, RaftConfig).value
     progress = "none" if quiet or as_json else None
     observer = _options.Display(progress, quiet, as_json).observer()
     found = survey(config, like, observer, importing=importing)

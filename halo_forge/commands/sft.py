@@ -76,10 +76,10 @@ def train(
       halo-forge sft train --data data/train.jsonl --output models/sft --epochs 1
       halo-forge sft train --config configs/sft_example.yaml --dry-run
     """  # noqa: D301 - click reads the \b
-    from halo_forge.sft.trainer import SFTTrainer
+    resolved = _options.resolve(ctx, SFTConfig)
+    from halo_forge.sft.trainer import SFTTrainer  # imports torch, which what is resolved prepares
     from halo_forge.utils.processes import place
 
-    resolved = _options.resolve(ctx, SFTConfig)
     silent = quiet or not place().speaks
     observer = _options.Display(progress, quiet=silent, as_json=as_json).observer()
     trainer = SFTTrainer(resolved.value, observer=observer, fork=fork, resume=resume)

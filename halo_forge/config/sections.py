@@ -120,6 +120,10 @@ class GenerationSettings(Section):
 class HardwareSettings(Section):
     """How the machine is used."""
 
+    profile: Literal["auto", "strix-halo", "cuda", "cpu"] = "auto"
+    """Kind of machine; sets variables before torch starts, and what is `auto` below. `auto` looks
+    at the graphics card."""
+
     device: str = "auto"
     """`auto`, `cpu`, `cuda` (NVIDIA and ROCm) or `mps`."""
 
@@ -134,8 +138,16 @@ class HardwareSettings(Section):
     """Recompute activations in the backward pass: less memory, about a third more time; `auto`
     where they would not fit."""
 
-    attn_implementation: str = "sdpa"
-    """Attention of the model: `sdpa`, `eager` or what transformers offers."""
+    attn_implementation: str = "auto"
+    """Attention of the model while it trains: `sdpa`, `eager` or what transformers offers; `auto`
+    is `sdpa`; with ROCm a step of it is tried first, and where that fails it is `eager`."""
+
+    memory_fraction: Fraction | None = None
+    """Share of the graphics memory that torch may take; the profile's when absent."""
+
+    stage_isolation: Switch = "auto"
+    """Each stage of a cycle in a process of its own, whose memory is surely given back; `auto`
+    where graphics and processor share memory."""
 
 
 class VerifierSettings(Section):

@@ -37,6 +37,7 @@ from halo_forge.engines.row_cache import RowCache, position_bytes, whole_windows
 from halo_forge.engines.sampling import Law, uniforms
 from halo_forge.models import chat, load
 from halo_forge.models.memory import free_memory
+from halo_forge.models.profile import bound_memory
 from halo_forge.utils.hardware import probe
 
 __all__ = ["DecoderEngine"]
@@ -75,6 +76,7 @@ class DecoderEngine:
         """Load the weights, adapters folded in."""
         hardware = self._spec.hardware
         device = load.pick_device(hardware.device)
+        bound_memory(device, hardware)
         trust = self._spec.trust_remote_code
         try:
             self._model = load.load_model(

@@ -22,6 +22,7 @@ from transformers import (
 
 from halo_forge.config.sft import QloraSettings
 from halo_forge.core.errors import ModelFault, UserError
+from halo_forge.models.attention import choose_attention
 from halo_forge.models.kept import BaseKeeper, Wanted
 from halo_forge.models.lora import fold
 from halo_forge.models.memory import free_memory
@@ -104,7 +105,8 @@ def load_model(  # noqa: PLR0913 - keywords, each a setting of its own
             then loaded too.
         dtype: Type of the weights in memory. Adapters that are trained stay in float32.
         device: Where the weights go, without a detour through a second copy.
-        attn: Attention implementation of transformers.
+        attn: Attention implementation of transformers, or ``auto``; see
+            `halo_forge.models.attention.choose_attention`.
         trust_remote_code: Run Python code that ships with the model.
         adapter: Folder of an adapter to put on top of ``ref``.
         trainable: Leave weights (or those of an adapter that is not merged) with gradients and
@@ -134,6 +136,7 @@ def load_model(  # noqa: PLR0913 - keywords, each a setting of its own
     shared = None if unlike else keeper
     if keeper is not None and shared is None:
         keeper.release()
+    attn = choose_attention(attn, folder, torch.device(device))
     plain = _base(
         folder, wanted, torch.device(device), attn, shared, trust=trust_remote_code, **special
     )

@@ -10,12 +10,17 @@ from transformers import PreTrainedModel
 
 from halo_forge.models.load import Model
 
-__all__ = ["backbone", "output_layer", "plain"]
+__all__ = ["attention", "backbone", "output_layer", "plain"]
 
 
 def plain(model: Model) -> PreTrainedModel:
     """Return the model below the adapters."""
     return cast(PreTrainedModel, model.get_base_model() if isinstance(model, PeftModel) else model)
+
+
+def attention(model: Model) -> str:
+    """Return the name of the attention implementation that the model uses."""
+    return str(plain(model).config._attn_implementation)  # noqa: SLF001 - there is no other way
 
 
 def backbone(model: Model) -> nn.Module:

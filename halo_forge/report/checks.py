@@ -3,51 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from halo_forge.report.grid import Grid
+from halo_forge.report.host_checks import HOST_CHECKS, Check
 
-__all__ = ["CHECKS", "Check", "check_machine", "checks_grid"]
+__all__ = ["CHECKS", "check_machine", "checks_grid"]
 
 _GIBI = 2**30
 # The built-in model and its training, and a few of its checkpoints with their journals.
 _MEMORY, _DISK = 3 * _GIBI, 2 * _GIBI
+# A cycle of Qwen2.5-Coder-7B: adapters of rank 16 on seven layers' 28 copies in float32 take 0.15
+# GiB, journals of 100 prompts x 8 answers the rest.
+_CYCLE = _GIBI // 5
 _COMPILERS = ("g++", "clang++")
+_TORCH_OF = {
+    "amd": "pip install torch brings CUDA's: take AMD's wheels (docs/howto/set-up.md). If it is "
+    "that torch, look at device access.",
+    "nvidia": "Install the torch for CUDA that your driver supports (nvidia-smi shows the newest), "
+    "or a newer driver.",
+}
 
 _Facts = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One question to the machine.
-
-    Attributes:
-        name: What is looked at.
-        ok: Whether the answer is good.
-        found: The answer.
-        fix: What to do; empty when there is nothing to mend.
-    """
-
-    name: str
-    ok: bool
-    found: str
-    fix: str = ""
-
-
 def check_machine(facts: _Facts, torch: _Facts | None) -> list[Check]:
-    """Return every check.
+    """Return every check that concerns the machine.
 
     Args:
         facts: What `halo-forge info --json` prints.
         torch: What `halo_forge.utils.hardware.torch_facts` returns; None where torch is missing.
     """
-    return [check(facts, torch) for check in CHECKS]
+    gpus = facts["hardware"]["gpus"]
+    shared = any(gpu["vendor"] == "amd" and gpu["unified"] for gpu in gpus)
+    chosen = HOST_CHECKS.values() if shared else [HOST_CHECKS["device access"]]
+    found = (check(facts, torch) for check in (*CHECKS.values(), *chosen))
+    return [check for check in found if check is not None]
 
 
 def checks_grid(checks: Iterable[Check]) -> Grid:
     """Return one row a check."""
-    rows = ((check.name, "ok" if check.ok else "FAILED", check.found) for check in checks)
+    rows = ((check.name, check.word, check.found) for check in checks)
     return Grid(("check", "", "found"), tuple(rows), wide=True)
 
 
@@ -86,9 +83,8 @@ def _disk(facts: _Facts, torch: _Facts | None) -> Check:
     del torch
     free = facts["hardware"]["disk_free"]
     fix = "Free some, or work in a folder on another disk; halo-forge plan says what a run takes."
-    return Check(
-        "disk", free >= _DISK, f"{free / _GIBI:.1f} GiB free here", _unless(free >= _DISK, fix)
-    )
+    found = f"{free / _GIBI:.1f} GiB free here, about {free // _CYCLE} cycles of a 7B model"
+    return Check("disk", free >= _DISK, found, _unless(free >= _DISK, fix))
 
 
 def _memory(facts: _Facts, torch: _Facts | None) -> Check:
@@ -111,7 +107,8 @@ def _torch(facts: _Facts, torch: _Facts | None) -> Check:
 
 
 def _device(facts: _Facts, torch: _Facts | None) -> Check:
-    cards = [gpu["name"] for gpu in facts["hardware"]["gpus"]]
+    gpus = facts["hardware"]["gpus"]
+    cards = [gpu["name"] for gpu in gpus]
     seen = [one["name"] for one in torch["devices"]] if torch else []
     if seen or not cards:
         return Check("graphics card", ok=True, found=", ".join(seen) or "none; the processor works")
@@ -120,21 +117,48 @@ def _device(facts: _Facts, torch: _Facts | None) -> Check:
         "graphics card",
         ok=False,
         found=f"{', '.join(cards)}, which {backend} does not see",
-        fix="Install the torch of your card (ROCm for AMD, CUDA for NVIDIA), then make demo "
-        "TORCH=system; look at the driver if it is that torch.",
+        fix=_TORCH_OF[gpus[0]["vendor"]] + " Then make demo TORCH=system.",
     )
+
+
+def _targets(facts: _Facts, torch: _Facts | None) -> Check | None:
+    """Look for the card's kernels: a torch without them sees it and fails at the first product."""
+    built = torch["targets"] if torch else []
+    wanted = [gpu["arch"] for gpu in facts["hardware"]["gpus"] if gpu["arch"]]
+    if not built or not wanted:
+        return None
+    lacking = [arch for arch in wanted if not any(_runs(target, arch) for target in built)]
+    if not lacking:
+        return Check("torch kernels", ok=True, found=", ".join(wanted))
+    found = f"none for {', '.join(lacking)}; there are {', '.join(built)}"
+    vendor = "amd" if lacking[0].startswith("gfx") else "nvidia"
+    return Check("torch kernels", ok=False, found=found, fix=_TORCH_OF[vendor])
+
+
+def _runs(target: str, arch: str) -> bool:
+    """Tell whether code for ``target`` runs on ``arch``, such as ``sm_80`` on ``sm_86``."""
+    kind, _, number = target.partition("_")
+    own = arch.removeprefix("sm_")
+    if not (number.isdigit() and own.isdigit()):
+        return target == arch
+    if kind == "compute":  # an intermediate language, which newer cards compile
+        return int(own) >= int(number)
+    return own[:-1] == number[:-1] and int(own) >= int(number)
 
 
 def _unless(ok: bool, fix: str) -> str:
     return "" if ok else fix
 
 
-CHECKS: tuple[Callable[[_Facts, _Facts | None], Check], ...] = (
-    _compilers,
-    _sandbox,
-    _memory,
-    _disk,
-    _torch,
-    _device,
+CHECKS: Mapping[str, Callable[[_Facts, _Facts | None], Check | None]] = MappingProxyType(
+    {
+        "compilers": _compilers,
+        "sandbox": _sandbox,
+        "memory": _memory,
+        "disk": _disk,
+        "torch": _torch,
+        "graphics card": _device,
+        "torch kernels": _targets,
+    }
 )
-"""All checks, in the order in which they are shown."""
+"""All checks by name, in the order in which they are shown."""

@@ -16,7 +16,9 @@ from halo_forge.core.identity import digest
 from halo_forge.core.types import Prompt
 from halo_forge.data.prompts import prompts_digest, write_prompts
 from halo_forge.engines.base import Engine, EngineSpec, open_engine
+from halo_forge.engines.isolated import IsolatedEngine
 from halo_forge.models.kept import BaseKeeper
+from halo_forge.models.profile import isolates, prepare
 from halo_forge.rlvr.card import describe
 from halo_forge.rlvr.cycle import Collaborators, run_cycles
 from halo_forge.rlvr.history import pass_rates
@@ -32,6 +34,8 @@ from halo_forge.store.run_dir import RunDir
 from halo_forge.tracking.base import NullObserver, Observer
 
 __all__ = ["RAFTTrainer"]
+
+_LOADS_WEIGHTS = "transformers"
 
 
 class RAFTTrainer:
@@ -66,6 +70,7 @@ class RAFTTrainer:
             Fault: If the machine or the disk lets us down; the same command goes on later.
         """
         config, source = self._config, self._source
+        prepare(config.hardware)
         material = read_material(config)
         prompts, eval_prompts = material.prompts, material.heldout
         run = RunDir(Path(config.output_dir))
@@ -78,7 +83,7 @@ class RAFTTrainer:
             verifier.start([*prompts, *eval_prompts])
             keeper = BaseKeeper()
             stack.callback(keeper.release)
-            learner = _learner(keeper)
+            learner = _learner(None if isolates(config.hardware) else keeper)
             self._check_parts(start, learner)
             guarded = self._guarded(start, verifier, prompts, eval_prompts)
             if source is not None:
@@ -116,17 +121,18 @@ class RAFTTrainer:
         self, policy: str, label: str, temperature: float, keeper: BaseKeeper | None = None
     ) -> Engine:
         config = self._config
-        return open_engine(
-            EngineSpec(
-                policy=policy,
-                generation=config.generation.model_copy(update={"temperature": temperature}),
-                hardware=config.hardware,
-                trust_remote_code=config.model.trust_remote_code,
-                label=label,
-                for_training=True,
-                keeper=keeper,
-            )
+        spec = EngineSpec(
+            policy=policy,
+            generation=config.generation.model_copy(update={"temperature": temperature}),
+            hardware=config.hardware,
+            trust_remote_code=config.model.trust_remote_code,
+            label=label,
+            for_training=True,
+            keeper=keeper,
         )
+        engine = open_engine(spec)  # also where it is not used: it refuses what it cannot do
+        heavy = config.generation.engine == _LOADS_WEIGHTS
+        return IsolatedEngine(spec) if heavy and isolates(config.hardware) else engine
 
     def _check_parts(self, start: str, learner: Learner) -> None:
         """Find a wrong name before there is a run directory rather than after an hour."""
@@ -171,7 +177,7 @@ class RAFTTrainer:
         material: Material,
     ) -> None:
         """Make the directory this run's own, and note the machine and what was not trained on."""
-        facts = attempt_facts(run)
+        facts = attempt_facts(run, self._config.hardware)
         if material.decontamination:
             facts["decontamination"] = material.decontamination
         run.claim(guarded, facts, dump_yaml(self._config))
@@ -194,7 +200,9 @@ def _forked(config: RaftConfig, fork: Path) -> RaftConfig:
     return config.model_copy(update={"output_dir": str(fork), "sft_checkpoint": start})
 
 
-def _learner(keeper: BaseKeeper) -> Learner:
+def _learner(keeper: BaseKeeper | None) -> Learner:
+    """Return a learner of this process that is lent the base model, or one of its own process."""
+    from halo_forge.sft.isolated import IsolatedLearner
     from halo_forge.sft.learner import TrlLearner
 
-    return TrlLearner(keeper)
+    return IsolatedLearner() if keeper is None else TrlLearner(keeper)

@@ -10,7 +10,9 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+from halo_forge.config.sections import HardwareSettings
 from halo_forge.core import registry
+from halo_forge.models.profile import profile_facts
 from halo_forge.store.atomic import disk_errors
 from halo_forge.store.run_dir import RunDir
 from halo_forge.tracking.base import Tracker
@@ -22,13 +24,14 @@ __all__ = ["attempt_facts", "log_file", "open_trackers"]
 _LIBRARIES = ("halo-forge", "torch", "transformers", "trl", "peft", "accelerate", "numpy")
 
 
-def attempt_facts(run: RunDir) -> dict[str, Any]:
+def attempt_facts(run: RunDir, settings: HardwareSettings) -> dict[str, Any]:
     """Return what is recorded of an attempt, and not compared."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
         "libraries": {name: version(name) for name in _LIBRARIES},
         "machine": hardware.describe(disk=run.path),
+        "profile": profile_facts(settings),
     }
 
 

@@ -33,7 +33,9 @@ from halo_forge.models.checkpoint import save_checkpoint
 from halo_forge.models.kept import BaseKeeper
 from halo_forge.models.load import Model
 from halo_forge.models.lora import add_lora, check_targets
+from halo_forge.models.profile import bound_memory
 from halo_forge.models.refs import base_ref
+from halo_forge.models.structure import attention
 from halo_forge.models.weights import is_adapter
 from halo_forge.sft.base import FitReport, FitRequest
 from halo_forge.sft.batches import (
@@ -115,7 +117,8 @@ def _own_device(request: FitRequest) -> torch.device:
     device = load.pick_device(request.hardware.device)
     here = place()
     if here.count > 1 and device.type == "cuda" and ":" not in request.hardware.device:
-        return load.pick_device(f"cuda:{here.local}")
+        device = load.pick_device(f"cuda:{here.local}")
+    bound_memory(device, request.hardware)
     return device
 
 
@@ -158,7 +161,7 @@ def _layout(
     training, dtype = request.training, load.pick_dtype(request.hardware.bf16, device)
     # an answer by itself has no padding to be spared
     setting = training.packing if training.batch_size > 1 else "off"
-    packing = choose_packing(model, setting, request.hardware.attn_implementation)
+    packing = choose_packing(model, setting, attention(model))
     scored = request.validation.examples if request.validation else ()
     lengths = heaviest_batch(
         [len(example.input_ids) for example in (*examples, *scored)],

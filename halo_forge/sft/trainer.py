@@ -24,6 +24,7 @@ from halo_forge.data.decontaminate import decontaminate_training
 from halo_forge.data.grouping import split_off
 from halo_forge.models import load
 from halo_forge.models.checkpoint import model_digest
+from halo_forge.models.profile import prepare
 from halo_forge.models.refs import base_ref
 from halo_forge.sft.attempt import attempt_facts, log_file, open_trackers
 from halo_forge.sft.base import FitReport, FitRequest, Learner, Validation
@@ -111,6 +112,7 @@ class SFTTrainer:
             Fault: If the machine or the disk lets us down; the same command goes on later.
         """
         config, run = self._config, RunDir(Path(self._config.output_dir))
+        prepare(config.hardware)
         if self._resume and run.read_info() is None:
             raise UserError(f"--resume: there is no run in {run.path} to go on with")
         for line in config.advice:
@@ -121,7 +123,7 @@ class SFTTrainer:
             if place().speaks:
                 guarded = self._guarded(material)
                 stack.enter_context(run.lock())
-                facts = attempt_facts(run)
+                facts = attempt_facts(run, config.hardware)
                 if material.decontamination:
                     facts["decontamination"] = material.decontamination
                 run.claim(guarded, facts, dump_yaml(config))

@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
+from halo_forge.utils.host import amd_cards, host_facts
 from halo_forge.utils.kernel_facts import ROOT, available_cores, kernel_text, memory_limits
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Gpu",
     "Hardware",
     "Memory",
+    "card_targets",
     "cpu_has_bf16",
     "describe",
     "disk_free",
@@ -33,7 +35,6 @@ __all__ = [
     "torch_facts",
 ]
 
-_AMD = "0x1002"
 _TOOL_SECONDS = 10
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # the last is Arm's name
 # Graphics in the processor that share its memory, by compiler target: device names do not tell.
@@ -107,6 +108,16 @@ def probe(root: Path = ROOT) -> Hardware:
     return Hardware(_cpu(root), memory, (*_amd(root, memory.total), *_nvidia(root)))
 
 
+def card_targets(root: Path = ROOT) -> list[str | None]:
+    """Return the compiler target of each card, or None where only its driver's tool knows it.
+
+    Asks no tool, so that it costs next to nothing.
+    """
+    cards = len(list(amd_cards(root))) + len(list((root / "proc/driver/nvidia/gpus").glob("*")))
+    known = sorted(_amd_targets(root).values())
+    return [*known, *[None] * (cards - len(known))]
+
+
 def cpu_has_bf16(root: Path = ROOT) -> bool:
     """Tell whether the processor computes in bfloat16 rather than emulating it."""
     return bool(_flags(root) & _BF16_FLAGS)
@@ -123,7 +134,7 @@ def describe(root: Path = ROOT, disk: Path | None = None) -> dict[str, Any]:
         **asdict(probe(root)),
         "disk_free": disk_free(disk or Path.cwd()),
         "os": _system(root),
-        "kernel": platform.release(),
+        "host": host_facts(root),
         "python": platform.python_version(),
     }
 
@@ -147,6 +158,8 @@ def torch_facts() -> dict[str, Any]:
         "version": torch.__version__,
         "backend": backend,
         "threads": torch.get_num_threads(),
+        "hip": torch.version.hip,
+        "targets": torch.cuda.get_arch_list(),
         "devices": devices,
     }
 
@@ -210,9 +223,7 @@ def _held(group: Path) -> int:
 def _amd(root: Path, memory_total: int) -> Iterator[Gpu]:
     """Yield the AMD cards that the amdgpu driver lists."""
     targets = _amd_targets(root)
-    for device in sorted((root / "sys/class/drm").glob("card[0-9]*/device")):
-        if kernel_text(device / "vendor") != _AMD:
-            continue
+    for device in amd_cards(root):
         nodes = [path.name for path in (device / "drm").glob("renderD*")]
         arch = next((targets[node] for node in nodes if node in targets), None)
         unified = arch is not None and _SHARED_MEMORY.fullmatch(arch) is not None

@@ -63,6 +63,46 @@ def test_help_is_light(path: tuple[str, ...]) -> None:
     assert done.stdout.startswith("Usage: halo-forge")
 
 
+@pytest.mark.parametrize("path", _leaves(cli.root), ids=" ".join)
+def test_conventions(path: tuple[str, ...]) -> None:
+    """Every command has -v, all but the one that writes a page --json; progress can be silenced."""
+    command: click.Command = cli.root
+    for name in path:
+        assert isinstance(command, click.Group)
+        found = command.get_command(click.Context(command), name)
+        assert found is not None
+        command = found
+    if isinstance(command, click.Group):
+        return
+    flags = {flag for parameter in command.params for flag in parameter.opts}
+    assert {"-v", "--verbose"} <= flags
+    assert "--json" in flags or path == ("runs", "report")
+    assert ("-q" in flags) == ("--quiet" in flags)
+    assert "--progress" not in flags or "--quiet" in flags
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_script(shell: str) -> None:
+    """Each shell that is documented has a script, which calls the command."""
+    done = _halo(env=os.environ | {"_HALO_FORGE_COMPLETE": f"{shell}_source"})
+    assert "_HALO_FORGE_COMPLETE" in done.stdout
+    assert "halo-forge" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("halo-forge test --level s", "plain,smoke\nplain,standard\n"),
+        ("halo-forge raft train --learn", "plain,--learning-rate\n"),
+    ],
+)
+def test_completion_knows_flags_and_choices(words: str, told: str) -> None:
+    """Not only the commands."""
+    count = str(len(words.split()) - 1)
+    asked = {"_HALO_FORGE_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": count}
+    assert _halo(env=os.environ | asked).stdout == told
+
+
 def test_root_help_imports_no_command() -> None:
     """The list of commands comes from the files' docstrings."""
     code = (

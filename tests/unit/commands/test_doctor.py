@@ -32,8 +32,8 @@ FACTS: dict[str, Any] = {
         {"backend": "bwrap", "works": False, "reason": "bwrap is not installed"},
     ],
 }
-TORCH = {"version": "2.13.0", "backend": "cpu", "threads": 2, "devices": []}
-GPU = {"name": "Radeon 8060S"}
+TORCH = {"version": "2.13.0", "backend": "cpu", "threads": 2, "targets": [], "devices": []}
+GPU = {"name": "RTX 3090", "vendor": "nvidia", "arch": None, "unified": False}
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def test_each_fault_is_found(path: str, value: Any, name: str, advice: str) -> N
 def test_torch_and_the_card() -> None:
     """No torch fails; a card that torch sees is well."""
     assert set(failed(FACTS, None)) == {"torch"}
-    seen = {**TORCH, "backend": "rocm", "devices": [GPU]}
+    seen = {**TORCH, "backend": "cuda", "devices": [GPU]}
     assert failed(changed("hardware.gpus", [GPU]), seen) == {}
 
 
@@ -100,7 +100,7 @@ def test_exit_codes(machine: dict[str, Any], capsys: pytest.CaptureFixture[str])
     assert main(["doctor"]) == 1
     seen = capsys.readouterr()
     assert "FAILED" in seen.out
-    assert "disk: 1.0 GiB free here. Free some" in seen.err
+    assert "disk: 1.0 GiB free here, about 5 cycles of a 7B model. Free some" in seen.err
 
 
 def test_as_json(machine: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from halo_forge.config.load import load_config
+from halo_forge.config.profiles import PROFILES
 from halo_forge.config.raft import RaftConfig
 from halo_forge.core.errors import UserError, VerifierFault
 from halo_forge.core.identity import content_id
@@ -157,7 +158,8 @@ def test_what_the_machine_was_is_noted(shop: Workshop) -> None:
         "verifier.fingerprint",
     }
     (attempt,) = info["attempts"]
-    assert attempt.keys() == {"started", "command", "libraries", "machine"}
+    assert attempt.keys() == {"started", "command", "libraries", "machine", "profile"}
+    assert attempt["profile"]["name"] in PROFILES
     assert attempt["libraries"].keys() >= {"halo-forge", "torch", "transformers", "peft"}
 
 
