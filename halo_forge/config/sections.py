@@ -19,6 +19,7 @@ from halo_forge.config.server import ServerSettings
 __all__ = [
     "GenerationSettings",
     "HardwareSettings",
+    "ImageSettings",
     "LoraSettings",
     "ModelSettings",
     "VerifierSettings",
@@ -136,6 +137,17 @@ class HardwareSettings(Section):
 
     attn_implementation: str = "sdpa"
     """Attention of the model: `sdpa`, `eager` or what transformers offers."""
+
+
+class ImageSettings(Section):
+    """How the pictures of prompts are read."""
+
+    max_pixels: PositiveInt = 1_003_520
+    """Larger pictures are made smaller, to at most so many pixels (1280 patches of 28 x 28)."""
+
+    from_web: bool = False
+    """Fetch pictures that are named by an http(s) address. Off: a prompts file would choose whom
+    this machine asks, and the picture may be another tomorrow."""
 
 
 class VerifierSettings(Section):

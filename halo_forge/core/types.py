@@ -34,10 +34,17 @@ _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a chat. ``role`` is ``system``, ``user`` or ``assistant``."""
+    """One turn of a chat.
+
+    Attributes:
+        role: ``system``, ``user`` or ``assistant``.
+        content: Its words.
+        images: Pictures shown before them, while a chat is put into a model's form.
+    """
 
     role: str
     content: str
+    images: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +218,7 @@ class TrainingExample:
         logprobs: Behaviour log-probabilities of the completion tokens (raft++ and diagnostics).
         masked: Half-open ranges behind ``completion_start`` without loss, in order: the turns of a
             chat between its answers.
+        images: Pictures that ``input_ids`` have places for, as `Prompt.images` names them.
     """
 
     id: str
@@ -218,6 +226,7 @@ class TrainingExample:
     completion_start: int
     logprobs: tuple[float, ...] = ()
     masked: tuple[tuple[int, int], ...] = ()
+    images: tuple[str, ...] = ()
 
     @property
     def labels(self) -> list[int]:

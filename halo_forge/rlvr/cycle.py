@@ -151,6 +151,7 @@ def _train(crew: Collaborators, cycle: int, policy: str, kept: Sequence[Verdict]
         hardware=config.hardware,
         trust_remote_code=config.model.trust_remote_code,
         meta={"cycle": cycle, "kept": len(kept)},
+        images=config.images,
     )
     return crew.learner.fit([to_example(v.sample) for v in kept], request, crew.observer)
 

@@ -98,6 +98,7 @@ class RAFTTrainer:
                 label=label,
                 for_training=True,
                 keeper=keeper,
+                images=config.images,
             )
         )
 

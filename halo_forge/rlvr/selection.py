@@ -46,6 +46,7 @@ def to_example(sample: Sample) -> TrainingExample:
         input_ids=sample.prompt_ids + sample.token_ids,
         completion_start=len(sample.prompt_ids),
         logprobs=sample.logprobs,
+        images=sample.prompt.images,
     )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from halo_forge.config.fit import FitSettings
-from halo_forge.config.sections import HardwareSettings, LoraSettings
+from halo_forge.config.sections import HardwareSettings, ImageSettings, LoraSettings
 from halo_forge.config.sft import QloraSettings
 from halo_forge.core.types import TrainingExample
 from halo_forge.store.waypoints import Waypoints
@@ -52,6 +52,7 @@ class FitRequest:
             where there are waypoints.
         qlora: How frozen weights are quantised, if they are.
         trackers: Told the figures of each step.
+        images: How the pictures of examples are read.
     """
 
     policy: str
@@ -69,6 +70,7 @@ class FitRequest:
     save_steps: int | None = None
     qlora: QloraSettings | None = None
     trackers: Sequence[Tracker] = ()
+    images: ImageSettings = field(default_factory=ImageSettings)
 
 
 @dataclass(frozen=True, slots=True)

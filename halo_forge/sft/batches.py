@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from halo_forge.config.fit import FitSettings
 from halo_forge.core.types import TrainingExample
 
-__all__ = ["heaviest_batch", "optimizer_steps", "to_columns", "warmup_steps"]
+__all__ = ["PICTURES", "heaviest_batch", "optimizer_steps", "to_columns", "warmup_steps"]
+
+PICTURES = "pictures"
+"""The column that names the pictures of each example."""
 
 
 def optimizer_steps(examples: int, settings: FitSettings, processes: int = 1) -> int:
@@ -43,9 +46,12 @@ def heaviest_batch(lengths: Sequence[int], size: int, *, padded: bool) -> list[i
     return longest[:1] * len(longest) if padded else longest
 
 
-def to_columns(examples: Sequence[TrainingExample]) -> dict[str, list[NDArray[np.int32]]]:
-    """Return what the trainer reads: the token ids as they are, and labels that mask the rest."""
-    return {
+def to_columns(examples: Sequence[TrainingExample]) -> dict[str, list[Any]]:
+    """Return what the trainer reads: token ids as they are, labels that mask the rest, pictures."""
+    shown = (
+        {PICTURES: [list(e.images) for e in examples]} if any(e.images for e in examples) else {}
+    )
+    return shown | {
         "input_ids": [np.asarray(e.input_ids, dtype=np.int32) for e in examples],
         "labels": [np.asarray(e.labels, dtype=np.int32) for e in examples],
     }

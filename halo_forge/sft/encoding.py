@@ -15,11 +15,14 @@ from itertools import islice
 
 from transformers import PreTrainedTokenizerBase
 
+from halo_forge.config.sections import ImageSettings
 from halo_forge.config.sft import DataSettings
 from halo_forge.core.errors import ModelFault
 from halo_forge.core.types import TrainingExample
 from halo_forge.data.conversations import TrainingRecord
+from halo_forge.models.adapter import Adapter, showing
 from halo_forge.models.chat import Dialogue, dialogues, marked_text, turn_marks
+from halo_forge.models.pictures import open_pictures
 from halo_forge.tracking.base import Stage
 
 __all__ = ["Encoding", "encode"]
@@ -78,22 +81,26 @@ class Encoding:
 
 def encode(
     records: Sequence[TrainingRecord],
-    tokenizer: PreTrainedTokenizerBase,
+    adapter: Adapter,
     settings: DataSettings,
     stage: Stage,
+    images: ImageSettings,
 ) -> Encoding:
     """Turn records into examples; a record that is too long is dropped or cut, and counted.
 
     Args:
         records: What was read.
-        tokenizer: Its own chat template writes the chats.
+        adapter: Of the model; its own chat template writes the chats.
         settings: Longest record, what becomes of longer ones, what is learned.
         stage: Told of each record.
+        images: How the pictures of records are read.
 
     Raises:
+        UserError: If a picture is damaged, or the model cannot see.
         ModelFault: If the template refuses a chat, or the tokenizer cannot say where in a text its
             tokens stand.
     """
+    tokenizer = adapter.tokenizer
     if not tokenizer.is_fast:
         raise ModelFault(
             f"{tokenizer.name_or_path} has a tokenizer that does not say where in the text its "
@@ -106,7 +113,10 @@ def encode(
         tokens = _tokens(tokenizer, [one for _, _, one in texts]) if texts else iter(())
         for (record, at, dialogue), (ids, places) in zip(texts, tokens, strict=True):
             name = f"{record.line}#{at}"
-            _take(done, name, ids, _learned(dialogue, places, settings), settings)
+            learned = _learned(dialogue, places, settings)
+            if record.images:
+                ids, learned = _shown(adapter, record, dialogue, (ids, learned), images)
+            _take(done, name, ids, learned, settings, record.images)
         done.records += len(chunk)
         stage.advance(len(chunk))
     return done
@@ -121,7 +131,7 @@ def _texts(
     if any(mark in message.content for message in record.messages for mark in marks):
         done.forged += 1
         return []
-    texts = dialogues(tokenizer, record.messages)
+    texts = dialogues(tokenizer, showing(record.messages, len(record.images)))
     done.unrolled += len(texts) > 1
     return texts
 
@@ -191,8 +201,30 @@ def _learned(dialogue: Dialogue, places: _Places, settings: DataSettings) -> lis
     return learned
 
 
+def _shown(
+    adapter: Adapter,
+    record: TrainingRecord,
+    dialogue: Dialogue,
+    read: tuple[list[int], list[bool]],
+    images: ImageSettings,
+) -> tuple[list[int], list[bool]]:
+    """Put the tokens of pictures into those of a text, up to the first answer, without loss."""
+    ids, learned = read
+    asked = dialogue.text[: dialogue.answers[0][0]]
+    special = not adapter.tokenizer.chat_template
+    before = len(adapter.tokenizer(asked, add_special_tokens=special)["input_ids"])
+    where = f"line {record.line}"
+    shown = adapter.encode(asked, open_pictures(record.images, images, where), where)
+    return shown + ids[before:], [False] * len(shown) + learned[before:]
+
+
 def _take(
-    done: Encoding, name: str, ids: list[int], learned: list[bool], settings: DataSettings
+    done: Encoding,
+    name: str,
+    ids: list[int],
+    learned: list[bool],
+    settings: DataSettings,
+    images: tuple[str, ...],
 ) -> None:
     if True not in learned:
         done.empty += 1
@@ -205,7 +237,9 @@ def _take(
         ids, learned = ids[: settings.max_seq_length], learned[: settings.max_seq_length]
     start = learned.index(True)
     done.examples.append(
-        TrainingExample(name, array("i", ids), start, masked=tuple(_gaps(learned, start)))
+        TrainingExample(
+            name, array("i", ids), start, masked=tuple(_gaps(learned, start)), images=images
+        )
     )
 
 

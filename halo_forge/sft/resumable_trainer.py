@@ -17,6 +17,7 @@ from torch.utils.data import Sampler
 from transformers.trainer import TRAINER_STATE_NAME
 from trl.trainer.sft_trainer import SFTTrainer
 
+from halo_forge.models.adapter import Adapter
 from halo_forge.models.checkpoint import write_weights
 from halo_forge.models.weights import full_disk_as_os_error
 from halo_forge.sft.order import EpochOrder
@@ -35,14 +36,16 @@ class ResumableTrainer(SFTTrainer):
     Args:
         waypoints: Where the states go; None: there are none.
         base: Reference of the model below an adapter, as states store it.
+        adapter: Written beside the weights of a state.
         kwargs: What TRL's trainer takes.
     """
 
     def __init__(
-        self, *args: Any, waypoints: Waypoints | None = None, base: str = "", **kwargs: Any
+        self, *args: Any, adapter: Adapter, waypoints: Waypoints | None, base: str, **kwargs: Any
     ) -> None:
         self._waypoints = waypoints
         self._base = base
+        self._adapter = adapter
         super().__init__(*args, **kwargs)
 
     @override
@@ -89,8 +92,7 @@ class ResumableTrainer(SFTTrainer):
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         if not self.args.should_save or output_dir is None:
             return
-        tokenizer: Any = self.processing_class
-        tokenizer.save_pretrained(output_dir)
+        self._adapter.save_pretrained(Path(output_dir))
         write_weights(self.accelerator.unwrap_model(self.model), Path(output_dir), self._base)
 
     def load_weights(self, step: int) -> None:

@@ -1,0 +1,18 @@
+"""`halo-forge vlm`: models that see."""
+
+from __future__ import annotations
+
+import click
+
+from halo_forge.commands import _vlm_runs
+
+__all__ = ["command"]
+
+
+@click.group("vlm")
+def command() -> None:
+    """Models that see: questions about images."""
+
+
+for _one in (_vlm_runs.train, _vlm_runs.sft, _vlm_runs.benchmark):
+    command.add_command(_one)
