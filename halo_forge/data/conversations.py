@@ -74,6 +74,14 @@ class TrainingRecord:
     images: tuple[str, ...] = ()
 
     @property
+    def related(self) -> str:
+        """What must not stand on both sides of a split in nearly the same form: words or pictures.
+
+        Of pictures it is which they are: many questions are about one.
+        """
+        return digest(self.images) if self.images else self.asked
+
+    @property
     def asked(self) -> str:
         """What tells related records apart: the user's words, or the whole of a plain text."""
         turns = [message.content for message in self.messages if message.role == "user"]

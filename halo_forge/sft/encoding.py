@@ -114,8 +114,13 @@ def encode(
         for (record, at, dialogue), (ids, places) in zip(texts, tokens, strict=True):
             name = f"{record.line}#{at}"
             learned = _learned(dialogue, places, settings)
+            asked = _asked(adapter, dialogue) if record.images else 0
+            if not adapter.silent.isdisjoint(ids[asked:]):
+                done.forged += 1  # words that the model would take for a picture
+                continue
             if record.images:
-                ids, learned = _shown(adapter, record, dialogue, (ids, learned), images)
+                shown = _shown(adapter, record, dialogue, images)
+                ids, learned = shown + ids[asked:], [False] * len(shown) + learned[asked:]
             _take(done, name, ids, learned, settings, record.images)
         done.records += len(chunk)
         stage.advance(len(chunk))
@@ -202,20 +207,19 @@ def _learned(dialogue: Dialogue, places: _Places, settings: DataSettings) -> lis
 
 
 def _shown(
-    adapter: Adapter,
-    record: TrainingRecord,
-    dialogue: Dialogue,
-    read: tuple[list[int], list[bool]],
-    images: ImageSettings,
-) -> tuple[list[int], list[bool]]:
-    """Put the tokens of pictures into those of a text, up to the first answer, without loss."""
-    ids, learned = read
-    asked = dialogue.text[: dialogue.answers[0][0]]
-    special = not adapter.tokenizer.chat_template
-    before = len(adapter.tokenizer(asked, add_special_tokens=special)["input_ids"])
+    adapter: Adapter, record: TrainingRecord, dialogue: Dialogue, images: ImageSettings
+) -> list[int]:
+    """Return the tokens of a text up to its first answer, those of its pictures included."""
     where = f"line {record.line}"
-    shown = adapter.encode(asked, open_pictures(record.images, images, where), where)
-    return shown + ids[before:], [False] * len(shown) + learned[before:]
+    pictures = open_pictures(record.images, images, where)
+    return adapter.encode(dialogue.text[: dialogue.answers[0][0]], pictures, where)
+
+
+def _asked(adapter: Adapter, dialogue: Dialogue) -> int:
+    """Return how many tokens a text has up to its first answer, before pictures are put in."""
+    special = not adapter.tokenizer.chat_template
+    text = dialogue.text[: dialogue.answers[0][0]]
+    return len(adapter.tokenizer(text, add_special_tokens=special)["input_ids"])
 
 
 def _take(

@@ -187,7 +187,7 @@ class SFTTrainer:
             _refuse_shared(config.validation_file, records, watched)
             return _Material(records, watched, facts)
         seed = derive_seed(self._config.seed, "validation")
-        texts = [record.asked for record in records]
+        texts = [record.related for record in records]
         rest, over = split_off(texts, config.validation_split, seed)
         if config.validation_split and not over:
             self._observer.message(

@@ -109,6 +109,7 @@ class ImageTextAdapter(_Seeing):
     """For every model of transformers' image-text-to-text class, by its own processor."""
 
     _processor: ProcessorMixin
+    _parts: frozenset[str] | set[str] = frozenset()
 
     @override
     def _load(self, source: Path, config: Mapping[str, Any], how: dict[str, Any]) -> None:
@@ -131,13 +132,14 @@ class ImageTextAdapter(_Seeing):
             add_special_tokens=not self.tokenizer.chat_template,
             return_tensors="pt",
         )
-        known = {*self.look(pictures), *self.roles(inputs["input_ids"])}
         other = set(inputs) - {"input_ids", "attention_mask"}
-        if known != other:
+        if other != self._parts:
+            self._parts = {*self.look(pictures), *self.roles(inputs["input_ids"])}
+        if other != self._parts:
             raise ModelFault(
                 f"{self._name}: its processor gives {', '.join(sorted(other))} for a prompt, "
-                f"{', '.join(sorted(known))} for its parts; the learner could not be given what "
-                "the decoder had"
+                f"{', '.join(sorted(self._parts))} for its parts; the learner could not be given "
+                "what the decoder had"
             )
         ids: list[int] = inputs["input_ids"][0].tolist()
         return ids

@@ -16,6 +16,7 @@ from halo_forge.config.sft import DataSettings, SFTConfig, SftTrainingSettings
 from halo_forge.core.errors import UserError
 from halo_forge.core.types import Message, TrainingExample
 from halo_forge.data.conversations import TrainingRecord
+from halo_forge.data.grouping import split_off
 from halo_forge.data.prompts import write_prompts
 from halo_forge.engines.decoder import DecoderEngine
 from halo_forge.models import load
@@ -249,3 +250,21 @@ def test_fine_tuning_learns_which_picture_it_is(tiny_vlm, pictures, tmp_path):
     )
     figures = SFTTrainer(config).train()
     assert figures["losses"][-1] < 0.2 < 1.5 < figures["losses"][0]
+
+
+def test_records_of_one_picture_are_held_out_together(pictures):
+    """Other questions about a picture that is trained on would not show what was learned."""
+    a, b = pictures
+    chats = [(Message("user", f"{word}?"), Message("assistant", "yes")) for word in "pqrs"]
+    records = [TrainingRecord(i, chat, images=((a, b)[i % 2],)) for i, chat in enumerate(chats)]
+    rest, over = split_off([record.related for record in records], 0.5, 0)
+    assert {frozenset(rest), frozenset(over)} == {frozenset({0, 2}), frozenset({1, 3})}
+
+
+def test_words_that_look_like_a_picture_are_left_out(tiny_vlm, shown):
+    """An answer with a picture's mark would ask for pixels that are not there."""
+    mark = (Message("user", "which"), Message("assistant", "it is <image>"))
+    records = [TrainingRecord(1, mark), TrainingRecord(2, mark, images=shown[0].images)]
+    adapter = open_adapter(tiny_vlm("llava"))
+    done = encode(records, adapter, DataSettings(), NullObserver(), SETTINGS)
+    assert (done.examples, done.forged) == ([], 2)
