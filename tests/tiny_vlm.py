@@ -101,6 +101,8 @@ def save_tiny_vlm(folder: Path, kind: str = "llava", *, seed: int = 0) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = AutoModelForImageTextToText.from_config(config)
+        if kind == "gemma3":  # made as zeros, through which no picture shows
+            model.model.multi_modal_projector.mm_input_projection_weight.data.normal_()
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     save_processor(folder)

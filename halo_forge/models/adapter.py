@@ -25,7 +25,7 @@ from halo_forge.models.pictures import open_pictures
 from halo_forge.models.refs import base_ref
 from halo_forge.models.weights import read_json
 
-__all__ = ["Adapter", "TextAdapter", "encode_prompt", "open_adapter", "showing"]
+__all__ = ["Adapter", "TextAdapter", "encode_prompt", "open_adapter", "require_sight", "showing"]
 
 
 class Adapter(Protocol):
@@ -50,7 +50,7 @@ class Adapter(Protocol):
             where: Whose text it is, for messages.
 
         Raises:
-            UserError: If the model cannot see, or text and pictures do not go together.
+            UserError: If text and pictures do not go together.
         """
         ...
 
@@ -76,11 +76,6 @@ class TextAdapter:
 
     def encode(self, text: str, pictures: Sequence[Image.Image], where: str) -> list[int]:
         """Return the tokens of a text; see `Adapter`."""
-        if pictures:
-            raise UserError(
-                f"{where} shows an image, and {self.tokenizer.name_or_path} is a model of text "
-                "alone. Take a vision-language model (--model)."
-            )
         ids: list[int] = self.tokenizer(text, add_special_tokens=not self.tokenizer.chat_template)[
             "input_ids"
         ]
@@ -126,8 +121,22 @@ def encode_prompt(adapter: Adapter, prompt: Prompt, settings: ImageSettings) -> 
         ModelFault: If the chat template refuses the messages.
     """
     where = f"prompt {prompt.id}"
+    require_sight(adapter, prompt.images, where)
     text = chat.render_text(adapter.tokenizer, showing(prompt.messages, len(prompt.images)))
     return adapter.encode(text, open_pictures(prompt.images, settings, where), where)
+
+
+def require_sight(adapter: Adapter, images: Sequence[str], where: str) -> None:
+    """Refuse to show pictures to a model of text: the words alone would be another task.
+
+    Raises:
+        UserError: If it is one, and there are any.
+    """
+    if images and isinstance(adapter, TextAdapter):
+        raise UserError(
+            f"{where} shows an image, and {adapter.tokenizer.name_or_path} is a model of text "
+            "alone. Take a vision-language model (--model)."
+        )
 
 
 def showing(messages: Sequence[Message], images: int) -> tuple[Message, ...]:

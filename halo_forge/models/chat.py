@@ -176,7 +176,7 @@ def _apply(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, a
     ]
     try:
         text = _templated(tokenizer, chat, answer=answer)
-    except TemplateError as error:
+    except (TemplateError, TypeError) as error:
         raise ModelFault(
             f"the chat template of {tokenizer.name_or_path} refuses the messages "
             f"({', '.join(message.role for message in messages)}): {error}"

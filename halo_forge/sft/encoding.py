@@ -20,7 +20,7 @@ from halo_forge.config.sft import DataSettings
 from halo_forge.core.errors import ModelFault
 from halo_forge.core.types import TrainingExample
 from halo_forge.data.conversations import TrainingRecord
-from halo_forge.models.adapter import Adapter, showing
+from halo_forge.models.adapter import Adapter, require_sight, showing
 from halo_forge.models.chat import Dialogue, dialogues, marked_text, turn_marks
 from halo_forge.models.pictures import open_pictures
 from halo_forge.tracking.base import Stage
@@ -109,6 +109,8 @@ def encode(
     done = Encoding()
     rest = iter(records)
     while chunk := list(islice(rest, _CHUNK)):
+        for record in chunk:
+            require_sight(adapter, record.images, f"line {record.line}")
         texts = [(r, at, one) for r in chunk for at, one in enumerate(_texts(tokenizer, r, done))]
         tokens = _tokens(tokenizer, [one for _, _, one in texts]) if texts else iter(())
         for (record, at, dialogue), (ids, places) in zip(texts, tokens, strict=True):
