@@ -71,6 +71,8 @@ class Reference:
         entry_point: Function or class that ``test_code`` calls.
         expected_output: Expected standard output of a program without input.
         solution: A program that passes, when one is known.
+        ground_truth: The right answer to a question, in words or figures.
+        alternatives: Other answers that are as right.
     """
 
     tests: tuple[TestCase, ...] = ()
@@ -80,6 +82,8 @@ class Reference:
     entry_point: str | None = None
     expected_output: str | None = None
     solution: str | None = None
+    ground_truth: str | None = None
+    alternatives: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,8 @@ class Prompt:
         language: Language asked for (``cpp``, ``python``, ...), when the task names one.
         category: Free label used for tables.
         difficulty: 1 (easiest) to 5, when known.
+        images: Pictures the user shows before the first of their words: files, ``data:`` addresses
+            with the picture in them, or addresses on the web.
     """
 
     id: str
@@ -101,6 +107,7 @@ class Prompt:
     language: str | None = None
     category: str | None = None
     difficulty: int | None = None
+    images: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
