@@ -1,7 +1,8 @@
 """Prompts in and out: a JSONL file or the built-in tasks become a list of `Prompt`.
 
-Two prompts with the same messages and images are one task asked twice: the second would double its weight in
-training and its share in a benchmark, so `load_prompts` refuses them as it refuses a repeated id.
+Two prompts with the same messages and images are one task asked twice: the second would double its
+weight in training and its share in a benchmark, so `load_prompts` refuses them as it refuses a
+repeated id.
 """
 
 from __future__ import annotations
