@@ -55,6 +55,8 @@ _STATES = re.compile(
     r"(?:is|are|was|were|says|reads|shows|contains|has)\s+(.*)$",
     re.IGNORECASE | re.DOTALL,
 )
+_CODE = re.compile(r"/|(?<![0-9.,])0[0-9]")
+"""Signs that figures in a document are a date or a code, which is read as text: 3/4, 0123."""
 _SENTENCE_END = re.compile(r"(?<=[.!?])(?<!\b[A-Za-z]\.)\s+|\n+")
 _OPTIONS = (
     re.compile(r"(?:^|(?<=\s))\(([A-Z])\)\s*(\S.*?)(?=\s\([A-Z]\)\s|$)", re.MULTILINE),
@@ -70,6 +72,8 @@ _NOT_COMMITTED = frozenset({
     "likely", "alternatively", "otherwise", "versus", "vs", "except", "but",
 })  # fmt: skip
 """Words by which an answer takes itself back, unless the right answer has them too."""
+_DENIED = _NOT_COMMITTED | {"wrong", "incorrect", "false", "bad", "if", "whether", "doubt", "say"}
+"""Words before "the answer is" that make it no statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,10 @@ def final_answer(text: str) -> str:
             agree = len({" ".join(words_of(one)) or one.strip() for one in found}) == 1
             return found[-1] if agree else ""
     parts = sentences(text)
-    said = [_bare(hit[1]) for part in parts if (hit := _SAID.search(part))]
+    hits = [hit for part in parts if (hit := _SAID.search(part))]
+    if any(_DENIED & set(words_of(hit.string[: hit.start()])) for hit in hits):
+        return ""
+    said = [_bare(hit[1]) for hit in hits]
     if said:
         return said[-1] if len({" ".join(words_of(one)) for one in said}) == 1 else ""
     if len(parts) == 1:
@@ -240,6 +247,8 @@ def _compared(answer: str, question: str, truths: Sequence[str], metric: Metric)
     percent = bool(counted & {"percent", "percentage", "share"}) or "%" in question
     mine = parse_quantity(_plain(answer), counted)
     for truth in dict.fromkeys(truths):
+        if metric == "docvqa" and (_CODE.search(truth) or _CODE.search(answer)):
+            continue
         theirs = parse_quantity(_plain(truth), counted)
         if mine is not None and theirs is not None and _numbers(mine, theirs, metric, percent):
             return _accepted(truth, truths, metric)
@@ -281,7 +290,8 @@ def _took_back(answer: str, truths: Sequence[str]) -> bool:
 
 
 def _same_text(answer: str, truth: str) -> bool:
-    if parse_quantity(_plain(answer)) is not None or parse_quantity(_plain(truth)) is not None:
+    """Compare as texts; numbers were compared as such, and their signs are no punctuation."""
+    if any(parse_quantity(_plain(one)) is not None for one in (answer, truth)):
         return _plain(answer) == _plain(truth)
     return normalised(answer) == normalised(truth)
 
