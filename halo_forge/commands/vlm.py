@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from halo_forge.commands import _vlm_runs
+from halo_forge.commands import _vlm_data, _vlm_runs
 
 __all__ = ["command"]
 
@@ -14,5 +14,12 @@ def command() -> None:
     """Models that see: questions about images."""
 
 
-for _one in (_vlm_runs.train, _vlm_runs.sft, _vlm_runs.benchmark):
+_COMMANDS = (
+    _vlm_runs.train,
+    _vlm_runs.sft,
+    _vlm_runs.benchmark,
+    _vlm_data.datasets,
+    _vlm_data.scenes,
+)
+for _one in _COMMANDS:
     command.add_command(_one)
