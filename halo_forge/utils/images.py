@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import math
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,13 +27,16 @@ class BadImageError(ValueError):
     """A picture cannot be had; the text says which and why."""
 
 
-def open_image(name: str, *, max_side: int | None = None) -> Image:
+def open_image(
+    picture: str | bytes | Image, *, max_side: int | None = None, max_pixels: int | None = None
+) -> Image:
     """Return a picture in RGB, upright, transparent parts on white, its first frame only.
 
     Args:
-        name: A file, or a ``data:`` address with the picture in it. Addresses on the web are
-            refused.
+        picture: A file, a ``data:`` address with the picture in it, the bytes of a file, or what
+            Pillow has opened. Addresses on the web are refused.
         max_side: Shrink it so that neither side is longer, in pixels.
+        max_pixels: Shrink it so that it has no more of them.
 
     Raises:
         BadImageError: If it is missing, broken, too large, or no picture.
@@ -39,15 +44,16 @@ def open_image(name: str, *, max_side: int | None = None) -> Image:
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
-    shown = name if len(name) <= 80 else f"{name[:60]}..."
-    data = picture_bytes(name)
+    shown = _shown(picture)
+    data = picture_bytes(picture) if isinstance(picture, str) else picture
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            width, height = image.size
-            _refuse_huge(shown, width, height)
-            if max_side is not None:
-                image.draft("RGB", (max_side, max_side))  # a JPEG is decoded smaller at once
-            picture = _on_white(ImageOps.exif_transpose(image))
+        with ExitStack() as stack:
+            if isinstance(data, bytes):
+                data = stack.enter_context(Image.open(io.BytesIO(data), formats=_FORMATS))
+            _refuse_huge(shown, *data.size)
+            size = _within(data.size, max_side, max_pixels)
+            data.draft("RGB", size)  # a JPEG is decoded smaller at once
+            opened = _on_white(ImageOps.exif_transpose(data))
     except BadImageError:
         raise
     except UnidentifiedImageError as error:
@@ -57,9 +63,10 @@ def open_image(name: str, *, max_side: int | None = None) -> Image:
         TypeError, Image.DecompressionBombError, Image.DecompressionBombWarning,
     ) as error:  # fmt: skip
         raise BadImageError(f"image {shown}: is broken or too large: {error}") from error
-    if max_side is not None and max(picture.size) > max_side:
-        picture.thumbnail((max_side, max_side))
-    return picture
+    size = _within(opened.size, max_side, max_pixels)
+    if size != opened.size:
+        opened = opened.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+    return opened
 
 
 def picture_bytes(name: str) -> bytes:
@@ -88,6 +95,27 @@ def picture_bytes(name: str) -> bytes:
             if isinstance(error, BadImageError)
             else BadImageError(f"image {name[:200]}: cannot be read: {error}")
         ) from error
+
+
+def _shown(picture: str | bytes | Image) -> str:
+    if isinstance(picture, bytes):
+        return f"of {len(picture)} bytes"
+    if isinstance(picture, str):
+        return picture if len(picture) <= 80 else f"{picture[:60]}..."
+    return f"of {picture.width} x {picture.height} pixels"
+
+
+def _within(size: tuple[int, int], max_side: int | None, max_pixels: int | None) -> tuple[int, int]:
+    """Return the largest size of the same shape within the bounds, at least one pixel wide."""
+    width, height = size
+    scale = min(
+        1.0,
+        max_side / max(size) if max_side else 1.0,
+        math.sqrt(max_pixels / (width * height)) if max_pixels else 1.0,
+    )
+    if scale == 1.0:
+        return size
+    return max(1, int(width * scale)), max(1, int(height * scale))
 
 
 def _refuse_huge(name: str, width: int, height: int) -> None:
