@@ -27,8 +27,6 @@ _CODE = {
     "--user",
     "--ssh-key",
     "--run-after-compile/--no-run-after-compile",
-    "--require-sandbox",
-    "--unsafe-no-sandbox",
 }
 _PICTURES = {"--max-pixels": "images.max_pixels", "--images-from-web": "images.from_web"}
 

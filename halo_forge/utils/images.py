@@ -115,7 +115,8 @@ def _within(size: tuple[int, int], max_side: int | None, max_pixels: int | None)
     )
     if scale == 1.0:
         return size
-    return max(1, int(width * scale)), max(1, int(height * scale))
+    longest = max_pixels or width * height  # of a line one pixel wide
+    return min(longest, max(1, int(width * scale))), min(longest, max(1, int(height * scale)))
 
 
 def _refuse_huge(name: str, width: int, height: int) -> None:

@@ -107,7 +107,7 @@ def bomb():
         (saved(Image.effect_noise((64, 64), 90))[:900], "prompt p: image of 900 bytes: is broken"),
         (saved(Image.effect_noise((64, 64), 90), "JPEG")[:400], "is broken"),
         (saved(RED, "EPS"), "is no picture"),  # a program: Pillow would run Ghostscript
-        (bomb(), "are more than"),
+        (bomb(), "too large"),
         ("data:image/png;base64,@@@", "is no base64"),
         ("https://example.com/a.png", "images.from_web: true"),
     ],

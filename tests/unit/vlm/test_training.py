@@ -224,32 +224,64 @@ def test_another_picture_under_the_same_name_is_another_run(settings, tmp_path, 
         RAFTTrainer(config).train()
 
 
-def test_fine_tuning_learns_which_picture_it_is(tiny_vlm, pictures, tmp_path):
-    """The words are the same, the answers are not: only who sees can learn them."""
+@pytest.fixture
+def fine_tune(tiny_vlm, pictures, tmp_path):
+    """Fine-tune on two pictures of different answers to one question."""
     lines = [
         {"prompt": "which", "completion": word, "image": image}
         for word, image in zip(("red", "blue"), pictures, strict=True)
     ]
     data = tmp_path / "data.jsonl"
     data.write_text("".join(json.dumps(line) + "\n" for line in lines * 8))
-    config = SFTConfig.model_validate(
-        {
-            "model": {"name": str(tiny_vlm("llava"))},
-            "data": {"train_file": str(data), "validation_split": 0},
-            "output_dir": str(tmp_path / "run"),
-            "training": {
-                "epochs": 6,
-                "batch_size": 8,
-                "gradient_accumulation_steps": 1,
-                "learning_rate": 5e-3,
-            },
-            "lora": {"enabled": False},
-            "hardware": {"device": "cpu", "bf16": False},
-            "report_to": [],
-        }
-    )
-    figures = SFTTrainer(config).train()
+
+    def run(name, lora, kind="llava"):
+        training = {"epochs": 6, "batch_size": 8, "gradient_accumulation_steps": 1}
+        config = SFTConfig.model_validate(
+            {
+                "model": {"name": str(tiny_vlm(kind))},
+                "data": {"train_file": str(data), "validation_split": 0},
+                "output_dir": str(tmp_path / name),
+                "training": {**training, "learning_rate": 5e-3, "save_steps": 3},
+                "lora": lora,
+                "hardware": {"device": "cpu", "bf16": False},
+                "report_to": [],
+            }
+        )
+        return SFTTrainer(config).train()
+
+    return run
+
+
+def test_fine_tuning_learns_which_picture_it_is(fine_tune):
+    """The words are the same, the answers are not: only who sees can learn them."""
+    figures = fine_tune("run", {"enabled": False})
     assert figures["losses"][-1] < 0.2 < 1.5 < figures["losses"][0]
+
+
+@pytest.mark.parametrize("lora", [{"enabled": False}, {"r": 4, "dropout": 0}])
+@pytest.mark.parametrize("kind", ["llava", "qwen2_vl"])
+def test_fine_tuning_goes_on(kind, lora, fine_tune, tmp_path, monkeypatch):
+    """Killed between two states it ends with the weights of a run left alone, vision tower too."""
+    fine_tune("alone", lora, kind)
+    steps = []
+
+    def pulled(self, *args, _plain=learner.CompletionTrainer.training_step, **kwargs):
+        steps.append(1)
+        if len(steps) == 8:
+            raise KeyboardInterrupt
+        return _plain(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(learner.CompletionTrainer, "training_step", pulled)
+        with pytest.raises(KeyboardInterrupt):
+            fine_tune("stopped", lora, kind)
+    figures = fine_tune("stopped", lora, kind)
+    assert figures["steps"] == 12
+    (file,) = (tmp_path / "alone" / "final_model").glob("*model.safetensors")
+    alone, stopped = (
+        load_file(tmp_path / name / "final_model" / file.name) for name in ("alone", "stopped")
+    )
+    assert all(torch.equal(alone[name], stopped[name]) for name in alone)
 
 
 def test_records_of_one_picture_are_held_out_together(pictures):
