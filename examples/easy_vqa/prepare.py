@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Write the folder."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--sft", type=int, default=12_000, help="questions with answers")
+    parser.add_argument("--sft", type=int, default=5_000, help="questions with answers")
     parser.add_argument("--prompts", type=int, default=400, help="questions to train on by RAFT")
     parser.add_argument("--heldout", type=int, default=400, help="questions to measure on")
     parser.add_argument("--seed", type=int, default=0)
