@@ -47,7 +47,8 @@ def _item(
     text = f"{question.strip()}\n{ask}" if ask else question.strip()
     label = category if isinstance(category, str) and category.strip() else None
     return Item(
-        Prompt(name, (Message("user", text),), reference, category=label, images=(_shown(image),))
+        Prompt(name, (Message("user", text),), reference, category=label, images=(_shown(image),)),
+        truth,
     )
 
 
@@ -123,7 +124,7 @@ def _easy_vqa_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadLine]]
         }  # fmt: skip
 
 
-_dataset = partial(PublicDataset, answers=False, images=True)
+_dataset = partial(PublicDataset, images=True)
 
 textvqa = _dataset(
     name="textvqa",

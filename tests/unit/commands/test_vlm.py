@@ -51,3 +51,27 @@ def test_bad_wishes_are_refused(tmp_path, capsys, arguments, said):
     assert main(["vlm", "scenes", *output, *arguments]) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "s").exists()
+
+
+def test_answers_about_images_are_judged(tmp_path, capsys):
+    """A samples file with truths needs no --verifier; images are seen from its folder."""
+    (tmp_path / "p.png").write_bytes(b"not looked at without a claim")
+    line = {"prompt": "Which animal?", "image": "p.png", "ground_truth": "cat"}
+    samples = [line | {"completion": said} for said in ("It is a cat.", "Thus it is a wombat.")]
+    path = tmp_path / "samples.jsonl"
+    path.write_text("\n".join(map(json.dumps, samples)))
+    assert main(["verify", "run", str(path), "--json", "-q"]) == 1
+    right, wrong = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (right["success"], right["metadata"]["answer"]) == (True, "It is a cat")
+    assert (wrong["success"], wrong["reward"]) == (False, 0.0)
+    path.write_text(json.dumps(samples[0] | {"image": "q.png"}))
+    assert main(["verify", "run", str(path), "--json", "-q"]) == 2
+    assert "there is no image" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("preset", ["vqa", "docvqa", "chartqa"])
+def test_the_verifier_is_audited(preset, capsys):
+    """The audit takes the answers that fit the preset, and finds nothing."""
+    option = ["--set", f"verifier.options.preset={preset}"]
+    assert main(["verify", "audit", "--verifier", "vision", *option, "--json", "-q"]) == 0
+    assert json.loads(capsys.readouterr().out)["judged"] > 30

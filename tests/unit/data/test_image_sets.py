@@ -12,6 +12,7 @@ from halo_forge.core.types import Sample
 from halo_forge.data import public_datasets
 from halo_forge.data.formats import parse_prompt, prompt_record
 from halo_forge.data.items import Unfit, View
+from halo_forge.data.training import training_record
 from halo_forge.rlvr.verifiers import VisionVerifier
 from halo_forge.utils.images import open_image
 from tests.needs import lacking
@@ -89,10 +90,21 @@ def test_rows_that_give_nothing(name):
 
 
 def test_they_are_known_as_what_they_are():
-    """All are data sets about images; none has chats, whose pictures would be lost."""
+    """All are data sets about images, and no other is."""
     known = {name for name in public_datasets.names() if public_datasets.get(name).images}
     assert known == set(IMAGES)
-    assert not any(public_datasets.get(name).answers for name in IMAGES)
+
+
+def test_training_records_keep_their_images():
+    """The truth is the answer to learn, the image stands beside the chat, and no text drops it."""
+    split, row, *_ = ROWS["docvqa"]
+    view = View("default", split)
+    item = public_datasets.get("docvqa").convert({**row, "image": _image()}, view)
+    record = training_record(item)
+    assert record["messages"][-1] == {"role": "assistant", "content": "0.28"}
+    assert record["image"] == list(item.prompt.images)
+    with pytest.raises(Unfit, match="no place in a text"):
+        training_record(item, render=lambda chat: "text")
 
 
 def test_easy_vqa_comes_out_of_its_wheel():

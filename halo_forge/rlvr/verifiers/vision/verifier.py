@@ -199,7 +199,7 @@ class VisionVerifier(Verifier):
             },
             "perception": seen.evidence(),
         }
-        return round(reward, 4), stages
+        return round(reward, 2), stages  # in hundredths: selection keeps answers of equal reward
 
     def _nothing(self, why: str) -> VerifyResult:
         metadata = {"stage": "extract", "integrity": "strong", "preset": self.preset, "score": 0.0}
