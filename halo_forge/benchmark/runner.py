@@ -129,6 +129,7 @@ def _open_engine(config: BenchmarkConfig) -> Engine:
             hardware=config.hardware,
             trust_remote_code=config.model.trust_remote_code,
             label=config.model.name,
+            images=config.images,
         )
     )
 

@@ -171,7 +171,9 @@ def _first(file: str, kind: Kind, number: int) -> Iterator[dict[str, Any]]:
         if record.text is not None:
             said["text"] = record.text
         else:
-            said["messages"] = [dataclasses.asdict(turn) for turn in record.messages]
+            said["messages"] = [
+                {"role": turn.role, "content": turn.content} for turn in record.messages
+            ]
         if record.prompt is not None:
             reference = record.prompt.reference
             said["tests"] = "code" if reference.test_code else len(reference.tests)

@@ -6,6 +6,7 @@ given is collected by dotted key and folded in by `resolve`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ __all__ = [
     "dry_run",
     "fork",
     "json_output",
+    "note",
     "progress",
     "quiet",
     "resolve",
@@ -66,20 +68,29 @@ class _CommaList(click.ParamType[list[str]]):
         return [part.strip() for part in str(value).split(",") if part.strip()]
 
 
-def settings(model: type[Section], flags: Mapping[str | tuple[str, ...], str]) -> _Decorator[Any]:
+def settings(
+    model: type[Section],
+    flags: Mapping[str | tuple[str, ...], str],
+    preset: Path | None = None,
+) -> _Decorator[Any]:
     """Add one option for each flag of ``flags``, in their order.
 
     Args:
         model: The configuration that the settings belong to.
         flags: Names of a flag (``"--cycles"`` or ``("--model", "-m")``) and its dotted key. Of
             a truth value ``--no-x`` turns it off, ``--x/--no-x`` both ways, ``--x`` on.
+        preset: File that the command lays under everything; its values are shown as defaults.
     """
+    replaced: dict[str, str] = {}
+    if preset is not None:
+        under = load_config(model, [preset], {})
+        keys = [key for key, source in under.sources.items() if source != "default"]
+        replaced = {key: _default_text(_value(under.value, key)) for key in keys}
 
     def decorate(function: Any) -> Any:
         for names, key in reversed(list(flags.items())):
-            function = setting(model, key, *([names] if isinstance(names, str) else names))(
-                function
-            )
+            spelled = [names] if isinstance(names, str) else names
+            function = setting(model, key, *spelled, shown=replaced.get(key))(function)
         return function
 
     return decorate
@@ -102,7 +113,7 @@ def setting(
 
     def keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         if ctx.get_parameter_source(str(param.name)) is ParameterSource.COMMANDLINE:
-            ctx.meta.setdefault(_GIVEN, {})[key] = (value, _spelled(names[0], value))
+            note(ctx, key, value, _spelled(names[0], value))
 
     kind: dict[str, Any]
     if plain_type(info) is bool:
@@ -115,6 +126,18 @@ def setting(
     return click.option(
         *names, key.replace(".", "__"), callback=keep, expose_value=False, help=described, **kind
     )
+
+
+def note(ctx: click.Context, key: str, value: Any, spelled: str) -> None:
+    """Keep what a flag gave for `resolve`.
+
+    Args:
+        ctx: The running command's context.
+        key: Dotted key of the setting.
+        value: What was given.
+        spelled: The flag, for messages.
+    """
+    ctx.meta.setdefault(_GIVEN, {})[key] = (value, spelled)
 
 
 def config_files(function: CommandT) -> CommandT:
@@ -249,6 +272,10 @@ def _click_type(kind: Any) -> click.ParamType[Any]:
     if get_origin(kind) is Literal:
         return click.Choice(get_args(kind))
     return _CommaList() if get_origin(kind) is tuple else _SCALARS[kind]
+
+
+def _value(config: Section, key: str) -> Any:
+    return functools.reduce(getattr, key.split("."), config)
 
 
 def _default_text(default: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -11,9 +12,9 @@ from halo_forge.config.benchmark import BenchmarkConfig, CompareConfig
 from halo_forge.config.full import FullConfig
 from halo_forge.core.errors import UserError
 
-__all__ = ["command"]
+__all__ = ["BENCHMARK_FLAGS", "command", "measure"]
 
-_FLAGS: dict[str | tuple[str, ...], str] = {
+BENCHMARK_FLAGS: dict[str | tuple[str, ...], str] = {
     ("--model", "-m"): "model.name",
     ("--prompts", "-p"): "prompts",
     ("--output", "-o"): "output_dir",
@@ -54,7 +55,7 @@ _EVAL_FLAGS: dict[str | tuple[str, ...], str] = {
     "--revision": "revision",
     "--from": "date_from",
     "--to": "date_to",
-    **{names: key for names, key in _FLAGS.items() if key not in _NOT_OF_A_BENCHMARK},
+    **{names: key for names, key in BENCHMARK_FLAGS.items() if key not in _NOT_OF_A_BENCHMARK},
 }
 _FULL_FLAGS: dict[str | tuple[str, ...], str] = {
     ("--model", "-m"): "model.name",
@@ -89,7 +90,7 @@ def command() -> None:
 
 @command.command("run")
 @_options.config_files
-@_options.settings(BenchmarkConfig, _FLAGS)
+@_options.settings(BenchmarkConfig, BENCHMARK_FLAGS)
 @_options.assignments
 @_options.dry_run
 @_options.json_output
@@ -109,7 +110,7 @@ def run(
       halo-forge benchmark run --model models/raft/cycle_3_final --samples 10 --k 1,5,10
       halo-forge benchmark run --engine openai --base-url http://127.0.0.1:8080/v1 --model NAME
     """  # noqa: D301 - click reads the \b
-    _measure(ctx, _options.Display(progress, quiet=quiet, as_json=as_json), dry_run=dry_run)
+    measure(ctx, _options.Display(progress, quiet=quiet, as_json=as_json), dry_run=dry_run)
 
 
 @command.command("eval")
@@ -137,7 +138,7 @@ def evaluate(
       halo-forge benchmark eval -b cpp --temperature 0
     """  # noqa: D301 - click reads the \b
     display = _options.Display(progress, quiet=quiet, as_json=as_json)
-    _measure(ctx, display, dry_run=dry_run, named=True)
+    measure(ctx, display, dry_run=dry_run, named=True)
 
 
 @command.command("full")
@@ -212,9 +213,26 @@ def compare_all(ctx: click.Context, measured: tuple[Path, ...], as_json: bool) -
         click.echo("\n" + printable("\n".join(lines)))
 
 
-def _measure(
-    ctx: click.Context, display: _options.Display, *, dry_run: bool, named: bool = False
+def measure(
+    ctx: click.Context,
+    display: _options.Display,
+    *,
+    dry_run: bool,
+    named: bool = False,
+    files: Sequence[Path] = (),
 ) -> None:
+    """Measure as the flags of ``ctx`` say, or show the settings.
+
+    Args:
+        ctx: The running command's context.
+        display: How it is shown.
+        dry_run: Show the settings, and stop.
+        named: Whether a benchmark has to be named.
+        files: Configuration that lies under that of the user.
+
+    Raises:
+        HaloForgeError: Whatever stopped it; what was done stays on disk.
+    """
     from halo_forge.commands._output import echo_grid, echo_json
     from halo_forge.config.base import flatten
     from halo_forge.report.tables import (
@@ -224,7 +242,7 @@ def _measure(
         settings_grid,
     )
 
-    resolved = _options.resolve(ctx, BenchmarkConfig)
+    resolved = _options.resolve(ctx, BenchmarkConfig, files=files)
     if named and resolved.value.benchmark is None:
         raise UserError("--benchmark is missing: which benchmark? (--help names them)")
     if dry_run:

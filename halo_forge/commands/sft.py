@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ from halo_forge.commands import _options
 from halo_forge.config.load import Resolved
 from halo_forge.config.sft import SFTConfig
 
-__all__ = ["command"]
+__all__ = ["SFT_FLAGS", "command", "fine_tune"]
 
-_FLAGS: dict[str | tuple[str, ...], str] = {
+SFT_FLAGS: dict[str | tuple[str, ...], str] = {
     ("--model", "-m"): "model.name",
     "--data": "data.train_file",
     ("--dataset", "-d"): "data.dataset",
@@ -36,6 +37,7 @@ _FLAGS: dict[str | tuple[str, ...], str] = {
     "--no-lora": "lora.enabled",
     "--seed": "seed",
 }
+"""Names of each flag, and the dotted key of its setting."""
 
 
 @click.group("sft")
@@ -45,7 +47,7 @@ def command() -> None:
 
 @command.command("train")
 @_options.config_files
-@_options.settings(SFTConfig, _FLAGS)
+@_options.settings(SFTConfig, SFT_FLAGS)
 @_options.assignments
 @click.option(
     "--resume", is_flag=True, help="Only go on with the run in --output; never begin one."
@@ -76,15 +78,32 @@ def train(
       halo-forge sft train --data data/train.jsonl --output models/sft --epochs 1
       halo-forge sft train --config configs/sft_example.yaml --dry-run
     """  # noqa: D301 - click reads the \b
+    display = _options.Display(progress, quiet=quiet, as_json=as_json)
+    fine_tune(ctx, display, fork=fork, resume=resume, dry_run=dry_run)
+
+
+def fine_tune(
+    ctx: click.Context,
+    display: _options.Display,
+    *,
+    fork: Path | None,
+    resume: bool,
+    dry_run: bool,
+) -> None:
+    """Fine-tune as the flags of ``ctx`` say, or show what would be done.
+
+    Raises:
+        HaloForgeError: Whatever stopped it; what was done stays on disk.
+        KeyboardInterrupt: When the user stopped it, after saying how to go on.
+    """
     resolved = _options.resolve(ctx, SFTConfig)
     from halo_forge.sft.trainer import SFTTrainer  # imports torch, which what is resolved prepares
     from halo_forge.utils.processes import place
 
-    silent = quiet or not place().speaks
-    observer = _options.Display(progress, quiet=silent, as_json=as_json).observer()
+    observer = replace(display, quiet=display.quiet or not place().speaks).observer()
     trainer = SFTTrainer(resolved.value, observer=observer, fork=fork, resume=resume)
     if dry_run:
-        _show_plan(resolved, trainer.plan(), as_json=as_json)
+        _show_plan(resolved, trainer.plan(), as_json=display.as_json)
         return
     path = fork or Path(resolved.value.output_dir)
     try:
@@ -93,7 +112,7 @@ def train(
         observer.message(f"{path} keeps what is done; the same command goes on from there")
         raise
     if place().speaks:
-        _show_end(figures, as_json=as_json)
+        _show_end(figures, as_json=display.as_json)
 
 
 @command.command("datasets")

@@ -83,9 +83,9 @@ def run(
     """Judge the program in FILE, or every sample of a JSONL file, in the sandbox.
 
     A line of a samples file is a prompt's fields and `completion`. Without --verifier the tests
-    choose: `pytest` for test code, `execution` for input and output, else `auto`. Exit code 1
-    says that a sample failed, 3 that one could not be judged. --json prints one line a sample, in
-    the same order.
+    choose: `pytest` for test code, `execution` for input and output, `vision` for a ground truth,
+    else `auto`. Exit code 1 says that a sample failed, 3 that one could not be judged. --json
+    prints one line a sample, in the same order.
 
     \b
     Examples:
@@ -166,7 +166,7 @@ def audit(
         raise UserError("--changes is for --dataset")
     with (
         make_verifier(settings) as verifier,
-        observer.stage("audit", len(corpus()), unit="answers") as stage,
+        observer.stage("audit", len(corpus(verifier.known_answers)), unit="answers") as stage,
     ):
         found = hold_audit(verifier, advance=stage.advance)
     if as_json:
@@ -226,6 +226,8 @@ def _fitting(samples: Sequence[Sample]) -> str:
     references = [sample.prompt.reference for sample in samples]
     if all(reference.test_code is not None for reference in references):
         return "pytest"
+    if all(reference.ground_truth is not None for reference in references):
+        return "vision"
     return "execution" if all(reference.tests for reference in references) else "auto"
 
 

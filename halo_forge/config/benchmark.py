@@ -11,6 +11,7 @@ from halo_forge.config.base import PositiveInt, Section
 from halo_forge.config.sections import (
     GenerationSettings,
     HardwareSettings,
+    ImageSettings,
     ModelSettings,
     VerifierSettings,
 )
@@ -88,6 +89,7 @@ class BenchmarkConfig(Section):
 
     generation: GenerationSettings = GenerationSettings()
     hardware: HardwareSettings = HardwareSettings()
+    images: ImageSettings = ImageSettings()
     verifier: VerifierSettings = VerifierSettings()
 
     NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset(

@@ -13,6 +13,7 @@ from halo_forge.config.fit import FitSettings
 from halo_forge.config.sections import (
     GenerationSettings,
     HardwareSettings,
+    ImageSettings,
     LoraSettings,
     ModelSettings,
     VerifierSettings,
@@ -144,6 +145,7 @@ class RaftConfig(Section):
     lora: LoraSettings = LoraSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     hardware: HardwareSettings = HardwareSettings()
+    images: ImageSettings = ImageSettings()
     verifier: VerifierSettings = VerifierSettings()
 
     report_to: tuple[str, ...] = ("tensorboard",)

@@ -19,6 +19,7 @@ from halo_forge.config.server import ServerSettings
 __all__ = [
     "GenerationSettings",
     "HardwareSettings",
+    "ImageSettings",
     "LoraSettings",
     "ModelSettings",
     "VerifierSettings",
@@ -148,6 +149,17 @@ class HardwareSettings(Section):
     stage_isolation: Switch = "auto"
     """Each stage of a cycle in a process of its own, whose memory is surely given back; `auto`
     where graphics and processor share memory."""
+
+
+class ImageSettings(Section):
+    """How the pictures of prompts are read."""
+
+    max_pixels: PositiveInt = 1_003_520
+    """Larger pictures are made smaller, to at most so many pixels (1280 patches of 28 x 28)."""
+
+    from_web: bool = False
+    """Fetch pictures that are named by an http(s) address. Off: a prompts file would choose whom
+    this machine asks, and the picture may be another tomorrow."""
 
 
 class VerifierSettings(Section):

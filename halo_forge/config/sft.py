@@ -11,7 +11,12 @@ from pydantic import Field, model_validator
 from halo_forge.config.base import Positive, PositiveInt, Section
 from halo_forge.config.data import DecontaminationSettings
 from halo_forge.config.fit import FitSettings
-from halo_forge.config.sections import HardwareSettings, LoraSettings, ModelSettings
+from halo_forge.config.sections import (
+    HardwareSettings,
+    ImageSettings,
+    LoraSettings,
+    ModelSettings,
+)
 
 __all__ = ["DataSettings", "QloraSettings", "SFTConfig", "SftTrainingSettings"]
 
@@ -116,6 +121,7 @@ class SFTConfig(Section):
     lora: LoraSettings = LoraSettings()
     qlora: QloraSettings = QloraSettings()
     hardware: HardwareSettings = HardwareSettings()
+    images: ImageSettings = ImageSettings()
 
     report_to: tuple[str, ...] = ("tensorboard",)
     """Trackers beside `metrics.jsonl`, which is always written."""

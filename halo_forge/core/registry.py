@@ -13,7 +13,7 @@ from halo_forge.core.errors import UserError
 
 __all__ = ["GROUPS", "load", "names"]
 
-GROUPS = ("verifiers", "engines", "trackers", "datasets")
+GROUPS = ("verifiers", "engines", "trackers", "datasets", "adapters")
 
 
 def _points(group: str) -> dict[str, EntryPoint]:

@@ -34,10 +34,17 @@ _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a chat. ``role`` is ``system``, ``user`` or ``assistant``."""
+    """One turn of a chat.
+
+    Attributes:
+        role: ``system``, ``user`` or ``assistant``.
+        content: Its words.
+        images: Pictures shown before them, while a chat is put into a model's form.
+    """
 
     role: str
     content: str
+    images: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,8 @@ class Reference:
         entry_point: Function or class that ``test_code`` calls.
         expected_output: Expected standard output of a program without input.
         solution: A program that passes, when one is known.
+        ground_truth: The right answer to a question, in words or figures.
+        alternatives: Other answers that are as right.
     """
 
     tests: tuple[TestCase, ...] = ()
@@ -80,6 +89,8 @@ class Reference:
     entry_point: str | None = None
     expected_output: str | None = None
     solution: str | None = None
+    ground_truth: str | None = None
+    alternatives: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +104,8 @@ class Prompt:
         language: Language asked for (``cpp``, ``python``, ...), when the task names one.
         category: Free label used for tables.
         difficulty: 1 (easiest) to 5, when known.
+        images: Pictures the user shows before the first of their words: files, ``data:`` addresses
+            with the picture in them, or addresses on the web.
     """
 
     id: str
@@ -101,6 +114,7 @@ class Prompt:
     language: str | None = None
     category: str | None = None
     difficulty: int | None = None
+    images: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -205,6 +219,7 @@ class TrainingExample:
         masked: Half-open ranges behind ``completion_start`` without loss, in order: the turns of a
             chat between its answers.
         weight: What the example counts in the loss; below 0 it is made less likely.
+        images: Pictures that ``input_ids`` have places for, as `Prompt.images` names them.
     """
 
     id: str
@@ -213,6 +228,7 @@ class TrainingExample:
     logprobs: tuple[float, ...] = ()
     masked: tuple[tuple[int, int], ...] = ()
     weight: float = 1.0
+    images: tuple[str, ...] = ()
 
     @property
     def labels(self) -> list[int]:

@@ -8,8 +8,9 @@ r"""The door for training files: one line in, a conversation to learn from, or t
     {"text": "..."}
 
 Understood as well: ``conversations`` (``from``/``value``), ``instruction``/``input``/``output``,
-``query``/``response``, ``question``/``answer``; ``system`` beside any of them. Other keys are notes
-and are not read, unless they leave it open what a line means. ``null`` means absent.
+``query``/``response``, ``question``/``answer``; ``system`` beside any of them, and ``image`` beside
+a chat: one or a list, shown before the first words of the user. Other keys are notes and are not
+read, unless they leave it open what a line means. ``null`` means absent.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from halo_forge.core.errors import ConfigError, UserError
 from halo_forge.core.identity import digest
 from halo_forge.core.types import Message, Prompt
 from halo_forge.data.builtin import PREFIX, load_builtin
+from halo_forge.data.pictures import locate, pictures_digest
 from halo_forge.data.public_datasets import training_records
 from halo_forge.utils.jsonl import BadLine, read_jsonl
 from halo_forge.utils.text import did_you_mean, fenced, json_kind, language_name
@@ -63,17 +65,27 @@ class TrainingRecord:
         line: Where it stands, from 1.
         messages: A chat with at least one answer, the last message one; empty for a plain text.
         text: The plain text, when it is one.
+        images: Pictures the user shows; see `halo_forge.core.types.Prompt`.
     """
 
     line: int
     messages: tuple[Message, ...] = ()
     text: str | None = None
+    images: tuple[str, ...] = ()
+
+    @property
+    def related(self) -> str:
+        """What must not stand on both sides of a split in nearly the same form: words or pictures.
+
+        Of pictures it is which they are: many questions are about one.
+        """
+        return digest(self.images) if self.images else self.asked
 
     @property
     def asked(self) -> str:
         """What tells related records apart: the user's words, or the whole of a plain text."""
         turns = [message.content for message in self.messages if message.role == "user"]
-        return self.text if self.text is not None else "\n".join(turns)
+        return self.text if self.text is not None else "\n".join([*turns, *self.images])
 
 
 def load_training(
@@ -91,7 +103,7 @@ def load_training(
         ConfigError: With every bad line as ``file:line: reason`` (the first 20).
         UserError: If the file cannot be read or holds no record.
     """
-    records = _collected(str(source), _lines(source), system, limit)
+    records = _collected(str(source), _lines(source), system, limit, Path(source).parent)
     if not records:
         raise UserError(
             f"{source}: holds no training records; one JSON object a line is wanted, such as "
@@ -120,14 +132,14 @@ def load_dataset(
         StoreFault: If the hub cannot be asked.
     """
     rows = enumerate(training_records(name, source=source, limit=limit), 1)
-    records = _collected(name, rows, system, limit)
+    records = _collected(name, rows, system, limit, Path())
     if not records:
         raise UserError(f"dataset {name!r}: no row has an answer to learn from")
     return records
 
 
 def _collected(
-    source: str, rows: Iterable[_Row], system: str | None, limit: int | None
+    source: str, rows: Iterable[_Row], system: str | None, limit: int | None, folder: Path
 ) -> list[TrainingRecord]:
     """Parse rows; every bad one is a problem with its line."""
     records: list[TrainingRecord] = []
@@ -136,7 +148,7 @@ def _collected(
         if limit is not None and len(records) + len(problems) >= limit:
             break
         try:
-            records.append(_parsed(line, value, system))
+            records.append(_parsed(line, value, system, folder))
         except ConfigError as error:
             problems += [f"{source}:{line}: {problem}" for problem in error.problems]
     if problems:
@@ -165,9 +177,13 @@ def parse_training(record: Mapping[str, Any]) -> tuple[tuple[Message, ...], str 
 
 
 def training_digest(records: Sequence[TrainingRecord]) -> str:
-    """Return the digest of everything the records say, in their order."""
-    chats = ([[turn.role, turn.content] for turn in record.messages] for record in records)
-    return digest([chat or record.text for chat, record in zip(chats, records, strict=True)])
+    """Return the digest of everything the records say and show, in their order."""
+    return digest([_content(record) for record in records])
+
+
+def _content(record: TrainingRecord) -> Any:
+    chat = [[turn.role, turn.content] for turn in record.messages]
+    return [chat, pictures_digest(record.images)] if record.images else chat or record.text
 
 
 def _lines(source: str | Path) -> Iterator[_Row]:
@@ -185,7 +201,7 @@ def _lines(source: str | Path) -> Iterator[_Row]:
 
 
 def _parsed(
-    line: int, value: Prompt | dict[str, Any] | BadLine, system: str | None
+    line: int, value: Prompt | dict[str, Any] | BadLine, system: str | None, folder: Path
 ) -> TrainingRecord:
     if isinstance(value, BadLine):
         raise ConfigError([value.reason])
@@ -194,12 +210,25 @@ def _parsed(
         if solution is None:
             raise ConfigError(["has no solution to learn from"])
         answer = Message("assistant", fenced(solution, value.language or ""))
-        messages, text = (*value.messages, answer), None
+        messages, text, images = (*value.messages, answer), None, value.images
     else:
         messages, text = parse_training(value)
+        images = locate(_shown(value.get("image"), text), folder)
     if messages and system is not None and messages[0].role != "system":
         messages = (Message("system", system), *messages)
-    return TrainingRecord(line, messages, text)
+    return TrainingRecord(line, messages, text, images)
+
+
+def _shown(value: Any, text: str | None) -> list[str]:
+    """Return the pictures that a record names."""
+    if value is None:
+        return []
+    named = [value] if isinstance(value, str) else value
+    if not isinstance(named, list) or not all(isinstance(one, str) and one for one in named):
+        raise ConfigError([f"'image' must be a name or a list of names, is {json_kind(value)}"])
+    if text is not None:
+        raise ConfigError(["'image' beside 'text': only a chat has a place for it"])
+    return named
 
 
 def _turns(key: str, value: Any) -> list[Message]:

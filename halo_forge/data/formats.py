@@ -8,8 +8,10 @@ r"""The door for prompts: one line of a prompts file in, a `Prompt` or every rea
 Keys: ``prompt`` or ``messages``, and as wanted ``id``, ``system``, ``language``, ``tests`` (a list
 of cases for a program, or source code that tests functions), ``hidden_tests`` (either, scored and
 never rewarded), ``entry_point``,
-``expected_output``, ``reference`` (a solution), ``category``, ``difficulty``, ``metadata``
-(anything; for people, not read). ``null`` means absent.
+``expected_output``, ``reference`` (a solution), ``image`` (one or a list: files as seen from the
+prompts file, or ``data:`` and web addresses), ``ground_truth`` (the answer to a question),
+``alternatives`` (others as right), ``category``, ``difficulty``, ``metadata`` (anything; for
+people, not read). ``null`` means absent.
 """
 
 from __future__ import annotations
@@ -39,14 +41,13 @@ from halo_forge.utils.text import LANGUAGES, did_you_mean, json_kind, language_n
 __all__ = ["parse_prompt", "prompt_record"]
 
 _NOT_HERE = {
-    "image": "images are not supported yet, and the text alone would be another task",
-    "ground_truth": "'ground_truth' is not supported yet: no verifier reads it; what a program "
-    "prints goes to 'expected_output' or 'tests', a note to 'metadata'",
     "completion": "'completion' belongs to training files; a known solution goes to 'reference'",
 }
 _SYNONYMS = {
     "answer": "expected_output",
+    "answers": "alternatives",
     "canonical_solution": "reference",
+    "images": "image",
     "instruction": "prompt",
     "output": "expected_output",
     "query": "prompt",
@@ -86,6 +87,10 @@ def _known_language(text: str) -> str:
     return name
 
 
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
 def _tests_kind(value: object) -> str | None:
     if isinstance(value, str):
         return _CODE
@@ -119,6 +124,9 @@ _Tests = Annotated[
 ]
 
 
+_Images = Annotated[tuple[_Text, ...], BeforeValidator(_listed), Field(strict=False)]
+
+
 class _MessageLine(_Line):
     role: Literal["system", "user", "assistant"]
     content: _Text
@@ -135,6 +143,9 @@ class _PromptLine(_Line):
     entry_point: _Text | None = None
     expected_output: str | None = None
     reference: _Text | None = None
+    image: _Images = ()
+    ground_truth: _Text | None = None
+    alternatives: list[_Text] = Field(default_factory=list)
     category: _Text | None = None
     difficulty: Annotated[int, Field(ge=1, le=5)] | None = None
     metadata: Any = None
@@ -150,6 +161,8 @@ class _PromptLine(_Line):
             raise PydanticCustomError("chat", "'messages' must end with a user message")
         if "system" in roles[1:]:
             raise PydanticCustomError("chat", "may have one system message, the first")
+        if self.alternatives and self.ground_truth is None:
+            raise PydanticCustomError("chat", "has 'alternatives' to no 'ground_truth'")
         return self
 
     def chat(self) -> tuple[Message, ...]:
@@ -168,7 +181,8 @@ def parse_prompt(record: Mapping[str, Any]) -> Prompt:
         record: The object as it came out of JSON.
 
     Returns:
-        The prompt. Its id is the given one, else the content id of its messages and tests.
+        The prompt, its images as they are named. Its id is the given one, else the content id of
+        its messages, tests and images' names.
 
     Raises:
         ConfigError: With every problem of the object; the caller knows file and line.
@@ -190,14 +204,17 @@ def parse_prompt(record: Mapping[str, Any]) -> Prompt:
         entry_point=line.entry_point,
         expected_output=line.expected_output,
         solution=line.reference,
+        ground_truth=line.ground_truth,
+        alternatives=tuple(line.alternatives),
     )
     return Prompt(
-        id=line.id or _content_name(messages, reference),
+        id=line.id or _content_name(messages, reference, line.image),
         messages=messages,
         reference=reference,
         language=line.language,
         category=line.category,
         difficulty=line.difficulty,
+        images=line.image,
     )
 
 
@@ -232,14 +249,21 @@ def prompt_record(prompt: Prompt) -> dict[str, Any]:
         "entry_point": reference.entry_point,
         "expected_output": reference.expected_output,
         "reference": reference.solution,
+        "image": (prompt.images[0] if len(prompt.images) == 1 else list(prompt.images)) or None,
+        "ground_truth": reference.ground_truth,
+        "alternatives": list(reference.alternatives) or None,
     }
     return {key: value for key, value in record.items() if value is not None}
 
 
-def _content_name(messages: Sequence[Message], reference: Reference) -> str:
+def _content_name(
+    messages: Sequence[Message], reference: Reference, images: tuple[str, ...]
+) -> str:
     turns = [[message.role, message.content] for message in messages]
     tests = [_case_records(reference.tests), reference.test_code]
-    return content_id({"messages": turns, "tests": tests})
+    shown = {"images": images, "truth": reference.ground_truth}
+    seen = {key: value for key, value in shown.items() if value}
+    return content_id({"messages": turns, "tests": tests, **seen})
 
 
 def _chat_record(messages: Sequence[Message]) -> dict[str, Any]:

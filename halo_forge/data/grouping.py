@@ -44,6 +44,8 @@ def split_off(texts: Sequence[str], share: float, seed: int) -> tuple[list[int],
     Returns:
         Positions of the first side and of the second, each ascending.
     """
+    if not share:
+        return list(range(len(texts))), []
     groups: dict[int, list[int]] = defaultdict(list)
     for at, group in enumerate(near_groups(texts)):
         groups[group].append(at)

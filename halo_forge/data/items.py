@@ -9,11 +9,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 from halo_forge.core.identity import derive_seed
 from halo_forge.core.types import Prompt
+from halo_forge.data.rows import Rows, read_rows
 
 __all__ = [
     "ODD_ROW",
@@ -122,6 +124,9 @@ class PublicDataset:
         hides: Whether tests can be set aside: cases and asserts can, a single function cannot.
         releases: Names of files by which the data set is published elsewhere, with wildcards;
             looked for in a local folder that is no copy of the repository.
+        images: Whether its tasks are about images.
+        package: Installed Python package whose folder holds the files; it is not on the hub.
+        reader: Reads the rows of a file, where they are no objects.
     """
 
     name: str
@@ -137,6 +142,9 @@ class PublicDataset:
     hidden: float = 0.0
     hides: bool = False
     releases: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    images: bool = False
+    package: str | None = None
+    reader: Callable[[Path], Rows] = read_rows
 
     @property
     def config(self) -> str:

@@ -1,7 +1,8 @@
 """Prompts in and out: a JSONL file or the built-in tasks become a list of `Prompt`.
 
-Two prompts with the same messages are one task asked twice: the second would double its weight in
-training and its share in a benchmark, so `load_prompts` refuses them as it refuses a repeated id.
+Two prompts with the same messages and images are one task asked twice: the second would double its
+weight in training and its share in a benchmark, so `load_prompts` refuses them as it refuses a
+repeated id.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import orjson
 
@@ -19,6 +20,7 @@ from halo_forge.core.identity import digest
 from halo_forge.core.types import Message, Prompt
 from halo_forge.data.builtin import PREFIX, load_builtin
 from halo_forge.data.formats import parse_prompt, prompt_record
+from halo_forge.data.pictures import locate, pictures_digest
 from halo_forge.store.atomic import write_text
 from halo_forge.utils.jsonl import BadLine, read_jsonl
 from halo_forge.utils.text import did_you_mean
@@ -99,7 +101,7 @@ def scan_prompts(source: str | Path) -> Scan:
         return Scan(str(source), tuple(entries), ())
     path = Path(source)
     require_file(path)
-    scan = _Scanner()
+    scan = _Scanner(path.parent)
     try:
         for number, value in read_jsonl(path):
             scan.take(number, value)
@@ -110,7 +112,13 @@ def scan_prompts(source: str | Path) -> Scan:
 
 def prompts_digest(prompts: Iterable[Prompt]) -> str:
     """Return the digest of everything the prompts say, ask and test, in their order."""
-    return digest([prompt_record(prompt) for prompt in prompts])
+    return digest([_content(prompt) for prompt in prompts])
+
+
+def _content(prompt: Prompt) -> dict[str, Any]:
+    """Return a prompt's record, with what its images show in the place of where they are."""
+    record = prompt_record(prompt)
+    return record | {"image": pictures_digest(prompt.images)} if prompt.images else record
 
 
 def with_system(prompt: Prompt, system: str | None) -> Prompt:
@@ -134,11 +142,12 @@ def write_prompts(path: str | Path, prompts: Iterable[Prompt]) -> None:
 class _Scanner:
     """Collects prompts and problems, remembering which ids and messages were seen where."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self.entries: list[Entry] = []
         self.problems: list[Problem] = []
         self._ids: dict[str, int] = {}
-        self._chats: dict[tuple[Message, ...], int] = {}
+        self._chats: dict[tuple[tuple[Message, ...], tuple[str, ...]], int] = {}
 
     def take(self, number: int, value: dict[str, object] | BadLine) -> None:
         if isinstance(value, BadLine):
@@ -146,12 +155,13 @@ class _Scanner:
             return
         try:
             prompt = parse_prompt(value)
+            prompt = dataclasses.replace(prompt, images=locate(prompt.images, self._folder))
         except ConfigError as error:
             given = value.get("id")
             name = given if isinstance(given, str) else None
             self.problems += [Problem("invalid", number, why, name) for why in error.problems]
             return
-        same_chat = self._chats.setdefault(prompt.messages, number)
+        same_chat = self._chats.setdefault((prompt.messages, prompt.images), number)
         same_id = self._ids.setdefault(prompt.id, number)
         if same_chat != number:
             reason = f"the same prompt as line {same_chat}"

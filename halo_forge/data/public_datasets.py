@@ -14,6 +14,7 @@ reason in a `Tally`, never dropped in silence.
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ from halo_forge.core.types import Prompt
 from halo_forge.data.generic import undescribed
 from halo_forge.data.items import ODD_ROW, Files, Item, PublicDataset, Unfit, View
 from halo_forge.data.origin import Origin, from_hub, from_path, matching, split_patterns
-from halo_forge.data.rows import SUFFIXES, read_rows
+from halo_forge.data.rows import SUFFIXES
 from halo_forge.data.training import Thinking, training_record
 from halo_forge.utils.jsonl import BadLine
 from halo_forge.utils.text import did_you_mean
@@ -158,7 +159,9 @@ def items(selection: Selection, tally: Tally | None = None, *, skip: int = 0) ->
         skip: Rows to pass over: those of an earlier attempt.
     """
     tally = Tally(skip) if tally is None else tally
-    rows = ((path, *row) for path in selection.origin.files() for row in read_rows(path))
+    rows = (
+        (path, *row) for path in selection.origin.files() for row in selection.dataset.reader(path)
+    )
     for path, number, row in itertools.islice(rows, skip, None):
         tally.rows += 1
         where = f"{path.name}:{number}"
@@ -301,9 +304,24 @@ def _files_of(
             return split_patterns(paths, card, view.config, view.split)
         return [*released, *files.patterns]
 
+    if source is None and dataset.package is not None:
+        source = _folder_of(dataset.package)
     if source is None:
         return from_hub(dataset.hub_id, revision, choose)
     return from_path(Path(source).expanduser(), choose)
+
+
+def _folder_of(package: str) -> Path:
+    """Return where an installed package lies.
+
+    Raises:
+        UserError: If it is not installed.
+    """
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        name = package.replace("_", "-")
+        raise UserError(f"the data set is in the package {name}: pip install {name}")
+    return Path(found.origin).parent
 
 
 def _looks_local(ref: str) -> bool:

@@ -20,15 +20,15 @@ from halo_forge.core.errors import UserError
 from halo_forge.utils.jsonl import BadLine, parse_exactly, read_jsonl
 from halo_forge.utils.text import json_kind
 
-__all__ = ["SUFFIXES", "count_rows", "read_rows"]
+__all__ = ["SUFFIXES", "Rows", "count_rows", "read_rows", "read_values"]
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _PARQUET_ROWS = 64
 _LARGEST_JSON = 2 << 30
-_Rows = Iterator[tuple[int, dict[str, Any] | BadLine]]
+Rows = Iterator[tuple[int, dict[str, Any] | BadLine]]
 
 
-def read_rows(path: Path) -> _Rows:
+def read_rows(path: Path) -> Rows:
     """Yield ``(number, row)`` for every row of a file.
 
     The format is told by the name: ``.jsonl`` (also ``.ndjson``), ``.json`` (one list, an object
@@ -70,7 +70,12 @@ def _suffix(path: Path) -> str:
     return bare.suffix.lower()
 
 
-def _json(path: Path) -> _Rows:
+def read_values(path: Path) -> Iterator[tuple[int, Any]]:
+    """Yield the numbered values of the one list that a JSON file holds.
+
+    Raises:
+        UserError: If it is too large to be read whole, no list, or no JSON.
+    """
     if path.stat().st_size > _LARGEST_JSON:
         raise UserError(f"{path}: too large to be read whole; make it JSONL: jq -c '.[]'")
     data = path.read_bytes()
@@ -82,12 +87,16 @@ def _json(path: Path) -> _Rows:
         return
     if not isinstance(document, list):
         raise UserError(f"{path}: a list of objects is wanted, not {json_kind(document)}")
-    for number, row in enumerate(document, 1):
+    yield from enumerate(document, 1)
+
+
+def _json(path: Path) -> Rows:
+    for number, row in read_values(path):
         reason = f"not a JSON object but {json_kind(row)}"
-        yield number, row if isinstance(row, dict) else BadLine(path, number, reason)
+        yield number, row if isinstance(row, dict | BadLine) else BadLine(path, number, reason)
 
 
-def _json_lines_after_all(path: Path, error: Exception) -> _Rows:
+def _json_lines_after_all(path: Path, error: Exception) -> Rows:
     """Read a file called ``.json`` that holds one object a line, as many do."""
     rows = list(_jsonl(path))
     if len(rows) < 2 or isinstance(rows[0][1], BadLine):
@@ -95,7 +104,7 @@ def _json_lines_after_all(path: Path, error: Exception) -> _Rows:
     yield from rows
 
 
-def _csv(path: Path, delimiter: str = ",") -> _Rows:
+def _csv(path: Path, delimiter: str = ",") -> Rows:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # answers are longer than 128 KiB
     with path.open("rb") as raw:
         packed = raw.peek(2)[:2] == _GZIP_MAGIC
@@ -118,7 +127,7 @@ def _record(path: Path, line: int, header: list[str], cells: list[str]) -> dict[
     return dict(zip(header, cells, strict=True))
 
 
-def _tsv(path: Path) -> _Rows:
+def _tsv(path: Path) -> Rows:
     return _csv(path, "\t")
 
 
@@ -136,7 +145,7 @@ def _parquet_rows(path: Path) -> int | None:
         return None
 
 
-def _parquet(path: Path) -> _Rows:
+def _parquet(path: Path) -> Rows:
     try:
         import pyarrow as pa
         from pyarrow import parquet
@@ -160,11 +169,11 @@ def _parquet(path: Path) -> _Rows:
         raise UserError(f"{path}: not Parquet, or damaged, after row {number}: {error}") from error
 
 
-def _jsonl(path: Path) -> _Rows:
+def _jsonl(path: Path) -> Rows:
     return read_jsonl(path, exact=True)
 
 
-_READERS: dict[str, Callable[[Path], _Rows]] = {
+_READERS: dict[str, Callable[[Path], Rows]] = {
     ".jsonl": _jsonl,
     ".ndjson": _jsonl,
     ".json": _json,

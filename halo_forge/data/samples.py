@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from halo_forge.core.errors import ConfigError, UserError
 from halo_forge.core.types import Message, Prompt, Reference, Sample
 from halo_forge.data.formats import parse_prompt
+from halo_forge.data.pictures import locate
 from halo_forge.utils.jsonl import BadLine, read_jsonl
 from halo_forge.utils.text import fenced, language_name
 
@@ -35,6 +37,7 @@ def load_samples(path: Path) -> list[Sample]:
     for line, record in _records(path):
         try:
             prompt, completion = _parsed(record)
+            prompt = dataclasses.replace(prompt, images=locate(prompt.images, path.parent))
         except ConfigError as error:
             problems += [f"{path}:{line}: {problem}" for problem in error.problems]
             continue

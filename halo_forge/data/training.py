@@ -35,11 +35,12 @@ def training_record(
         render: Makes ``text`` of the chat; without it the line holds ``messages``.
 
     Returns:
-        ``{"messages": [...]}`` or ``{"text": ...}``, with ``metadata``: the task's id, and its
+        ``{"messages": [...]}`` or ``{"text": ...}``, with ``image`` where the task shows some, and
+        ``metadata``: the task's id, and its
         language, category and difficulty where they are known.
 
     Raises:
-        Unfit: If there is no answer, or its reasoning has no end.
+        Unfit: If there is no answer, its reasoning has no end, or images are to become text.
     """
     if item.answer is None or not item.answer.strip():
         raise Unfit("has no answer")
@@ -55,6 +56,10 @@ def training_record(
         else {"messages": [{"role": one.role, "content": one.content} for one in chat]}
     )
     prompt = item.prompt
+    if prompt.images:
+        if render is not None:
+            raise Unfit("shows images, which have no place in a text")
+        line["image"] = list(prompt.images)
     about = {
         "id": prompt.id,
         "language": prompt.language,

@@ -281,12 +281,17 @@ def _is_finite(value: Any) -> bool:
 
 def _digest(record: Record) -> bytes:
     said: Any = [[turn.role, turn.content] for turn in record.messages] or record.text
+    if record.row.get("image"):
+        said = [said, record.row["image"]]
     return hashlib.blake2b(orjson.dumps(said), digest_size=16).digest()
 
 
 def _near_text(record: Record) -> str:
     """Return what near-duplicates are told by: what a prompt asks, all that a record says."""
-    # The system message sets the manner, not the task.
+    # The system message sets the manner, not the task; the same question about another picture is
+    # another task, so that with pictures only what is equal is near.
+    if record.row.get("image"):
+        return _digest(record).hex()
     turns = [turn.content for turn in record.messages if turn.role != "system"]
     return record.text if record.text is not None else "\n".join(turns)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
-from halo_forge.config.sections import GenerationSettings, HardwareSettings
+from halo_forge.config.sections import GenerationSettings, HardwareSettings, ImageSettings
 from halo_forge.core import registry
 from halo_forge.core.identity import derive_seed
 from halo_forge.core.types import Prompt, Sample
@@ -37,6 +37,7 @@ class EngineSpec:
         for_training: Whether the samples are trained on: each must then carry the token ids of
             ``policy``, and be its own. An engine that cannot give that refuses to be made.
         keeper: Lends the base model to engines that load weights in this process.
+        images: How the pictures of prompts are read.
     """
 
     policy: str
@@ -46,6 +47,7 @@ class EngineSpec:
     label: str = ""
     for_training: bool = False
     keeper: BaseKeeper | None = None
+    images: ImageSettings = field(default_factory=ImageSettings)
 
 
 @runtime_checkable

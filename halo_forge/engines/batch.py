@@ -20,7 +20,7 @@ from halo_forge.engines.admission import ROW_STEP
 from halo_forge.engines.row_cache import WINDOW_STEP, RowCache
 from halo_forge.engines.sampling import Law, draw, penalise
 
-__all__ = ["Batch", "Row", "Stepper", "Waiting"]
+__all__ = ["Batch", "Prefix", "Row", "Stepper", "Waiting"]
 
 
 @dataclass(slots=True)
@@ -57,14 +57,30 @@ class Row:
     logprobs: list[float] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """A prompt that was run once.
+
+    Attributes:
+        cache: Its keys and values.
+        logits: (1, vocabulary) after it.
+        shift: Place of the next token less the tokens before it: a picture's tokens may share
+            places.
+    """
+
+    cache: DynamicCache
+    logits: Tensor
+    shift: int = 0
+
+
 class Stepper(Protocol):
     """What a batch asks of the model."""
 
     law: Law
     repetition_penalty: float
 
-    def prefill(self, ids: tuple[int, ...]) -> tuple[DynamicCache, Tensor]:
-        """Run a prompt once; return its cache and the logits (1, vocabulary) after it."""
+    def prefill(self, ids: tuple[int, ...], prompt: Prompt | None = None) -> Prefix:
+        """Run the tokens of a prompt once, with its pictures."""
         ...
 
     def forward(self, tokens: Tensor, cache: RowCache) -> Tensor:
@@ -104,7 +120,7 @@ class Batch:
         self._seen = None
         if stepper.repetition_penalty != 1:
             self._seen = torch.zeros(rows, length, dtype=torch.long, device=device)
-        self._prefix: tuple[Waiting, DynamicCache, Tensor] | None = None
+        self._prefix: tuple[Waiting, Prefix] | None = None
         self._steps = 0
 
     def run(self) -> Iterator[tuple[Row, FinishReason]]:
@@ -132,19 +148,19 @@ class Batch:
         while free and self._queue:
             source = self._queue[0]
             if self._prefix is None or self._prefix[0] is not source:
-                self._prefix = (source, *self._stepper.prefill(source.ids))
+                self._prefix = source, self._stepper.prefill(source.ids, source.prompt)
             yield from self._start(*self._prefix, free)
             if not source.indices:
                 self._queue.popleft()
                 self._prefix = None
 
     def _start(
-        self, source: Waiting, cache: DynamicCache, logits: Tensor, free: deque[int]
+        self, source: Waiting, prefix: Prefix, free: deque[int]
     ) -> Iterator[tuple[Row, FinishReason]]:
         """Draw the first token of as many waiting samples as there are free rows."""
         count = min(len(free), len(source.indices))
         rows = [self._stepper.new_row(source, index) for index in list(source.indices)[:count]]
-        logits = logits.expand(count, -1)
+        logits = prefix.logits.expand(count, -1)
         if self._seen is not None:
             history = torch.tensor([source.ids], device=logits.device).expand(count, -1)
             logits = penalise(logits, history, self._stepper.repetition_penalty)
@@ -153,7 +169,7 @@ class Batch:
             reason = self._stepper.ended(row)
             if reason is None:
                 # whatever fails for want of memory fails here, while the sample still waits
-                self._cache.load(free[0], cache, len(source.ids))
+                self._cache.load(free[0], prefix.cache, len(source.ids), prefix.shift)
                 self._place(row, free.popleft())
             source.indices.popleft()
             if reason is not None:

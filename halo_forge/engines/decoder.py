@@ -1,7 +1,8 @@
 """Our batched decoder over any transformers causal language model with full attention.
 
-One prefill a prompt, shared by its samples; rows of different lengths decoded together; a row
-that ends is refilled at once. It knows tokens and rows; it knows nothing of rewards.
+One prefill a prompt, pictures included, shared by its samples; rows of different lengths decoded
+together; a row that ends is refilled at once. It knows tokens and rows; it knows nothing of
+rewards.
 
 Why a sample does not depend on its neighbours: every row has its own random stream
 (`halo_forge.engines.sampling`), a prompt is prefilled alone, attention is
@@ -26,18 +27,21 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from halo_forge.core.errors import ModelFault, UserError
-from halo_forge.core.types import FinishReason, Sample
+from halo_forge.core.types import FinishReason, Prompt, Sample
 from halo_forge.engines import admission
 from halo_forge.engines.admission import ROW_STEP
 from halo_forge.engines.base import EngineSpec, Request, request_seed
-from halo_forge.engines.batch import Batch, Row, Waiting
+from halo_forge.engines.batch import Batch, Prefix, Row, Waiting
 from halo_forge.engines.packed import PackedLinear, pack_linears
 from halo_forge.engines.row_attention import ROW_ATTENTION
 from halo_forge.engines.row_cache import RowCache, position_bytes, whole_windows
 from halo_forge.engines.sampling import Law, uniforms
 from halo_forge.models import chat, load
+from halo_forge.models.adapter import encode_prompt, open_adapter
 from halo_forge.models.memory import free_memory
+from halo_forge.models.pictures import open_pictures
 from halo_forge.models.profile import bound_memory
+from halo_forge.models.structure import places_of, senses
 from halo_forge.utils.hardware import probe
 
 __all__ = ["DecoderEngine"]
@@ -65,9 +69,11 @@ class DecoderEngine:
         self.repetition_penalty = settings.repetition_penalty
         self._spec = spec
         self._model: Any = None
+        self._adapter: Any = None
         self._tokenizer: Any = None
         self._stops: frozenset[int] = frozenset()
         self._vocabulary = 0
+        self._silent = torch.empty(0, dtype=torch.long)
         self._packed: list[PackedLinear] = []
         self._packed_rows = 0
         self._seed = 0
@@ -92,7 +98,8 @@ class DecoderEngine:
             raise (self._foreign() if ROW_ATTENTION in str(error) else error) from error.__cause__
         if not self._model.is_backend_compatible():
             raise self._foreign()
-        self._tokenizer = load.load_tokenizer(self._spec.policy, trust_remote_code=trust)
+        self._adapter = open_adapter(self._spec.policy, trust_remote_code=trust)
+        self._tokenizer = self._adapter.tokenizer
         self._stops = frozenset(chat.stop_ids(self._tokenizer, self._model.generation_config))
         if not self._stops:
             _log.warning(
@@ -101,7 +108,13 @@ class DecoderEngine:
                 self._spec.policy,
             )
         self._vocabulary = self._drawable()
-        self._packed = pack_linears(self._model, self._free_memory())
+        self._silent = torch.tensor(
+            [token for token in self._adapter.silent if token < self._vocabulary],
+            dtype=torch.long,
+            device=self._model.device,
+        )
+        looking = senses(self._model).values()
+        self._packed = pack_linears(self._model, self._free_memory(), apart=looking)
         return self
 
     def __exit__(
@@ -111,7 +124,7 @@ class DecoderEngine:
         trace: TracebackType | None,
     ) -> None:
         """Drop the weights."""
-        self._model = self._tokenizer = None
+        self._model = self._adapter = self._tokenizer = None
         self._packed, self._packed_rows = [], 0
         self._empty_cache()
 
@@ -165,9 +178,10 @@ class DecoderEngine:
         """Return a prompt's tokens.
 
         Raises:
+            UserError: If a picture is damaged, or the model cannot see it.
             ModelFault: If the tokenizer gives none, or one that the model does not have.
         """
-        ids = tuple(chat.render(self._tokenizer, request.prompt.messages))
+        ids = tuple(encode_prompt(self._adapter, request.prompt, self._spec.images))
         size = self._model.get_input_embeddings().num_embeddings
         if not ids or max(ids) >= size:
             raise ModelFault(
@@ -229,14 +243,25 @@ class DecoderEngine:
                 )
 
     @torch.inference_mode()
-    def prefill(self, ids: tuple[int, ...]) -> tuple[DynamicCache, Tensor]:
-        """Run a prompt once; return its cache and the logits (1, vocabulary) after it."""
+    def prefill(self, ids: tuple[int, ...], prompt: Prompt | None = None) -> Prefix:
+        """Run the tokens of a prompt once, with its pictures."""
         cache = DynamicCache(config=self._model.config)
         tokens = torch.tensor([ids], device=self._model.device)
+        shown: dict[str, Tensor] = {}
+        if prompt is not None and prompt.images:
+            opened = open_pictures(prompt.images, self._spec.images, f"prompt {prompt.id}")
+            shown = {**self._adapter.look(opened), **self._adapter.roles(tokens)}
+            shown = {name: part.to(self._model.device) for name, part in shown.items()}
+        places, shift = places_of(self._model, tokens, shown)
         output = self._model(
-            input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=1
+            input_ids=tokens,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+            **shown,
+            **places,
         )
-        return cache, output.logits[:, -1, : self._vocabulary]
+        return Prefix(cache, self._audible(output.logits), shift)
 
     @torch.inference_mode()
     def forward(self, tokens: Tensor, cache: RowCache) -> Tensor:
@@ -246,13 +271,17 @@ class DecoderEngine:
         mask = cache.prepare(active)
         output = self._model(
             input_ids=tokens[:, None],
-            position_ids=cache.lengths[:active, None],
+            position_ids=(cache.lengths + cache.shifts)[:active, None],
             attention_mask=mask,
             past_key_values=cache,
             use_cache=True,
         )
-        logits: Tensor = output.logits[:, -1, : self._vocabulary]
-        return logits
+        return self._audible(output.logits)
+
+    def _audible(self, logits: Tensor) -> Tensor:
+        """Return the logits after the last position, of the tokens that may be drawn."""
+        last = logits[:, -1, : self._vocabulary]
+        return last.index_fill(1, self._silent, -torch.inf) if len(self._silent) else last
 
     def new_cache(self, rows: int, length: int) -> RowCache:
         """Return an empty cache for ``rows`` samples of at most ``length`` positions."""

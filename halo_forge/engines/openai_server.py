@@ -98,6 +98,11 @@ class OpenAIEngine:
 
     def _parameters(self, prompt: Prompt, index: int, seed: int) -> dict[str, Any]:
         """Return the parameters of one request."""
+        if prompt.images:
+            raise UserError(
+                f"prompt {prompt.id} shows an image, and servers are asked in words alone: use "
+                "engine transformers"
+            )
         generation = self._spec.generation
         server = generation.server
         parameters: dict[str, Any] = {

@@ -8,6 +8,8 @@ when it freezes a compiled model (``torch._inductor``).
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
@@ -48,21 +50,26 @@ class PackedLinear(nn.Module):
         return product
 
 
-def pack_linears(model: nn.Module, free: int) -> list[PackedLinear]:
+def pack_linears(
+    model: nn.Module, free: int, apart: Collection[nn.Module] = ()
+) -> list[PackedLinear]:
     """Put packed layers in the place of ``model``'s linear layers where that pays.
 
     Args:
         model: Changed in place.
         free: Bytes that nobody uses; see `room_to_pack`.
+        apart: Parts of the model that no step of decoding uses: those that look at pictures.
 
     Returns:
         The layers put in; none where weights are not float32 on a CPU, or torch has no MKL.
     """
     if not can_pack():
         return []
+    unused = {module for part in apart for module in part.modules()}
     found = [
         (parent, name, PackedLinear(layer))
         for parent in model.modules()
+        if parent not in unused
         for name, layer in parent.named_children()
         if isinstance(layer, nn.Linear) and _pays(layer)
     ]

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from halo_forge.core.errors import ModelFault
@@ -98,3 +99,5 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: floa
 
 
 ALL_ATTENTION_FUNCTIONS.register(ROW_ATTENTION, row_attention)
+# For prompts alone, where it is more than causal: Gemma 3's pictures see themselves as a whole.
+ALL_MASK_ATTENTION_FUNCTIONS.register(ROW_ATTENTION, sdpa_mask)

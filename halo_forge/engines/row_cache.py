@@ -118,6 +118,8 @@ class RowCache(Cache):
     Attributes:
         lengths: (rows,) positions in use, on the device.
         ends: The same on the host, so that a step does not wait for the device.
+        shifts: (rows,) place of a row's next token less its length; see `Prefix.shift` of
+            `halo_forge.engines.batch`.
     """
 
     def __init__(self, layers: int, rows: int, length: int, device: torch.device) -> None:
@@ -125,6 +127,7 @@ class RowCache(Cache):
         self.length = whole_windows(length)
         self.lengths = torch.zeros(rows, dtype=torch.long, device=device)
         self.ends = [0] * rows
+        self.shifts = torch.zeros(rows, dtype=torch.long, device=device)
         self.row_index = torch.arange(rows, device=device)
         self.window = WINDOW_STEP
         self._segmented = device.type == "cpu"
@@ -152,7 +155,7 @@ class RowCache(Cache):
         for row in range(active):
             self.ends[row] += 1
 
-    def load(self, row: int, prefix: DynamicCache, length: int) -> None:
+    def load(self, row: int, prefix: DynamicCache, length: int, shift: int = 0) -> None:
         """Start a row from a prefilled prompt of ``length`` tokens."""
         for target, source in zip(self._rows, prefix.layers, strict=True):
             assert isinstance(source, DynamicLayer)
@@ -160,6 +163,7 @@ class RowCache(Cache):
             assert source.values is not None
             target.load(row, source.keys, source.values)
         self._set(row, length)
+        self.shifts[row] = shift
 
     def release(self, row: int) -> None:
         """Forget a row; until it is loaded again it computes on one position of its own."""
@@ -192,6 +196,7 @@ class RowCache(Cache):
         window = whole_windows(max(self.ends[row] for row in sources))
         at = self.lengths.device
         index = torch.tensor(sources, device=at), torch.tensor(targets, device=at)
+        self.shifts[index[1]] = self.shifts[index[0]]
         for layer in self._rows:
             layer.copy(*index, window)
 

@@ -9,12 +9,12 @@ learner can train on them; otherwise the UTF-8 bytes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
 from halo_forge.core.errors import UserError
-from halo_forge.core.types import Message, Sample
+from halo_forge.core.types import Prompt, Sample
 from halo_forge.engines.base import EngineSpec, Request
 from halo_forge.utils.jsonl import BadLine, read_jsonl
 
@@ -31,14 +31,14 @@ class ScriptedEngine:
     def __init__(self, spec: EngineSpec) -> None:
         self._spec = spec
         self._answers = _read(spec.generation.script)
-        self._tokenizer: Any = None
+        self._adapter: Any = None
 
     def __enter__(self) -> Self:
-        """Load the tokenizer, when the policy names a model."""
+        """Load tokenizer and processor, when the policy names a model."""
         if self._spec.policy:
-            from halo_forge.models import load
+            from halo_forge.models.adapter import open_adapter
 
-            self._tokenizer = load.load_tokenizer(
+            self._adapter = open_adapter(
                 self._spec.policy, trust_remote_code=self._spec.trust_remote_code
             )
         return self
@@ -50,7 +50,7 @@ class ScriptedEngine:
         trace: TracebackType | None,
     ) -> None:
         """Nothing to free."""
-        self._tokenizer = None
+        self._adapter = None
 
     def generate(self, requests: Iterable[Request], seed: int) -> Iterator[Sample]:
         """Yield the scripted answers in order.
@@ -65,7 +65,7 @@ class ScriptedEngine:
                     f"{self._spec.generation.script}: no completions for prompt "
                     f"{request.prompt.id!r} and none for '*'"
                 )
-            prompt_ids = self._prompt_ids(request.prompt.messages)
+            prompt_ids = self._prompt_ids(request.prompt)
             for index in request.indices:
                 text = answers[index % len(answers)]
                 tokens = self._completion_ids(text)
@@ -79,18 +79,19 @@ class ScriptedEngine:
                     policy=self._spec.label,
                 )
 
-    def _prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        if self._tokenizer is None:
-            return tuple(messages[-1].content.encode())
-        from halo_forge.models import chat
+    def _prompt_ids(self, prompt: Prompt) -> tuple[int, ...]:
+        if self._adapter is None:
+            return tuple(prompt.text.encode())
+        from halo_forge.models.adapter import encode_prompt
 
-        return tuple(chat.render(self._tokenizer, messages))
+        return tuple(encode_prompt(self._adapter, prompt, self._spec.images))
 
     def _completion_ids(self, text: str) -> tuple[int, ...]:
-        if self._tokenizer is None:
+        if self._adapter is None:
             return tuple(text.encode())
-        ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        end = self._tokenizer.eos_token_id
+        tokenizer = self._adapter.tokenizer
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        end = tokenizer.eos_token_id
         return (*ids,) if end is None else (*ids, end)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
+from typing import Any
 
 from jinja2 import TemplateError
 from transformers import GenerationConfig, PreTrainedTokenizerBase
@@ -169,15 +170,43 @@ def decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
 
 
 def _apply(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, answer: bool) -> str:
-    chat = [{"role": message.role, "content": message.content} for message in messages]
+    parts = _wants_parts(tokenizer) or any(message.images for message in messages)
+    chat = [
+        {"role": one.role, "content": _parts(one) if parts else one.content} for one in messages
+    ]
     try:
-        text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=answer)
-    except TemplateError as error:
+        text = _templated(tokenizer, chat, answer=answer)
+    except (TemplateError, TypeError) as error:
         raise ModelFault(
             f"the chat template of {tokenizer.name_or_path} refuses the messages "
             f"({', '.join(message.role for message in messages)}): {error}"
         ) from error
+    return text
+
+
+def _templated(
+    tokenizer: PreTrainedTokenizerBase, chat: list[dict[str, Any]], *, answer: bool
+) -> str:
+    text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=answer)
     return str(text)
+
+
+@lru_cache(maxsize=4)
+def _wants_parts(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Tell whether the template drops or refuses words that are not a part beside pictures."""
+    for content in (_MARK, _parts(Message("user", _MARK))):
+        try:
+            text = _templated(tokenizer, [{"role": "user", "content": content}], answer=False)
+        except (TemplateError, TypeError):
+            continue
+        if _MARK in text:
+            return content != _MARK
+    return False
+
+
+def _parts(message: Message) -> list[dict[str, str]]:
+    """Return a message's content as templates of models that see take it, pictures first."""
+    return [{"type": "image"}] * message.images + [{"type": "text", "text": message.content}]
 
 
 def _fitting(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> Sequence[Message]:
@@ -238,7 +267,7 @@ def _opening(tokenizer: PreTrainedTokenizerBase) -> str:
 def _folded(messages: Sequence[Message]) -> list[Message]:
     """Return the messages with the system message at the head of the first user message."""
     system, first, *rest = messages
-    return [Message(first.role, f"{system.content}\n\n{first.content}"), *rest]
+    return [replace(first, content=f"{system.content}\n\n{first.content}"), *rest]
 
 
 def _turn_end(tokenizer: PreTrainedTokenizerBase) -> set[int]:

@@ -8,11 +8,10 @@ import os
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from peft import PeftModel, get_peft_model_state_dict
 from safetensors.torch import save_file
-from transformers import PreTrainedTokenizerBase
 
 from halo_forge.core.errors import ModelFault
 from halo_forge.core.identity import digest
@@ -32,6 +31,7 @@ from halo_forge.store.atomic import replace_directory
 
 __all__ = [
     "MANIFEST",
+    "Beside",
     "is_complete",
     "model_digest",
     "read_manifest",
@@ -44,9 +44,17 @@ MANIFEST = "halo_forge.json"
 _LIBRARIES = ("halo-forge", "torch", "transformers", "peft")
 
 
+class Beside(Protocol):
+    """A tokenizer of transformers, or an adapter of ours."""
+
+    def save_pretrained(self, folder: Path, /) -> object:
+        """Write it to an existing folder."""
+        ...
+
+
 def save_checkpoint(
     model: Model,
-    tokenizer: PreTrainedTokenizerBase,
+    beside: Beside,
     directory: Path,
     base: str | Path,
     meta: Mapping[str, Any],
@@ -58,7 +66,7 @@ def save_checkpoint(
 
     Args:
         model: What was trained.
-        tokenizer: Written beside it, with its chat template.
+        beside: Its tokenizer with the chat template, or its adapter; written beside it.
         directory: Appears, by a rename, when everything is on the disk.
         base: Reference of the model that training began with. Of an adapter the model below
             it is stored; of a folder the path as seen from ``directory``.
@@ -81,7 +89,7 @@ def save_checkpoint(
     }
     with replace_directory(directory) as folder, full_disk_as_os_error(), no_progress_bars():
         write_weights(model, folder, ref)
-        tokenizer.save_pretrained(folder)
+        beside.save_pretrained(folder)
         for name, content in (files or {}).items():
             (folder / name).write_text(content, encoding="utf-8")
         text = json.dumps(manifest, indent=2, ensure_ascii=False)

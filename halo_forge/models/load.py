@@ -15,10 +15,12 @@ from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForImageTextToText,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from halo_forge.config.sft import QloraSettings
 from halo_forge.core.errors import ModelFault, UserError
@@ -34,12 +36,14 @@ from halo_forge.utils.hardware import cpu_has_bf16, probe
 
 __all__ = [
     "Model",
+    "explained",
     "load_model",
     "load_skeleton",
     "load_tokenizer",
     "pick_device",
     "pick_dtype",
     "resolve",
+    "sees",
 ]
 
 Model = PreTrainedModel | PeftModel
@@ -98,7 +102,7 @@ def load_model(  # noqa: PLR0913 - keywords, each a setting of its own
     quantized: QloraSettings | None = None,
     keeper: BaseKeeper | None = None,
 ) -> Model:
-    """Load a causal language model, with its adapter when ``ref`` or ``adapter`` is one.
+    """Load a language model, seeing or not, with its adapter when ``ref`` or ``adapter`` is one.
 
     Args:
         ref: ``builtin:NAME``, a folder, a hub id, or the folder of an adapter, whose base is
@@ -158,11 +162,11 @@ def load_skeleton(ref: str | Path, *, trust_remote_code: bool = False) -> PreTra
         ModelFault: If the model cannot be had or loaded.
     """
     folder = resolve(ref)
-    with _explained(folder), torch.device("meta"):
+    with explained(folder), torch.device("meta"):
         config = AutoConfig.from_pretrained(
             folder, trust_remote_code=trust_remote_code, local_files_only=True
         )
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+        model: PreTrainedModel = _auto_model(folder).from_config(
             config, trust_remote_code=trust_remote_code
         )
     return model
@@ -181,12 +185,23 @@ def load_tokenizer(ref: str | Path, *, trust_remote_code: bool = False) -> PreTr
     folder = resolve(ref)
     if is_adapter(folder) and not (folder / "tokenizer_config.json").is_file():
         folder = _base_folder(folder)
-    with _explained(folder), no_progress_bars():
+    with explained(folder), no_progress_bars():
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=trust_remote_code, local_files_only=True
         )
     _separate_pad(tokenizer)
     return tokenizer
+
+
+def sees(folder: Path) -> bool:
+    """Tell whether the whole model in ``folder`` takes pictures beside text."""
+    config = read_json(folder / "config.json")
+    known = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+    return config.get("model_type") in known and "vision_config" in config
+
+
+def _auto_model(folder: Path) -> Any:
+    return AutoModelForImageTextToText if sees(folder) else AutoModelForCausalLM
 
 
 def _base_folder(adapter: Path) -> Path:
@@ -220,7 +235,7 @@ def _base(
         return read(dtype, attn)
     size = sum(file.stat().st_size for file in weight_files(folder))
     free = free_memory(device, probe())
-    with _explained(folder):
+    with explained(folder):
         return keeper.lend(Wanted((stamp(folder), device), size, free, dtype, attn, read))
 
 
@@ -238,9 +253,9 @@ def _load_base(
     weight_files(folder)
     # Unified memory holds no second copy of a large model, so it is loaded in place.
     placement: dict[str, Any] = {} if device.type == "cpu" else {"device_map": {"": device}}
-    with _explained(folder), no_progress_bars():
+    with explained(folder), no_progress_bars():
         # Its annotation leaves out what output_loading_info adds.
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = _auto_model(folder).from_pretrained(
             folder,
             dtype=dtype,
             attn_implementation=attn,
@@ -265,14 +280,14 @@ def _load_base(
 def _put_adapter(model: PreTrainedModel, folder: Path, *, trainable: bool) -> PeftModel:
     """Put an adapter on the model and refuse one of which a part is missing."""
     weight_files(folder)
-    with _explained(folder), peft_warnings_ignored():
+    with explained(folder), peft_warnings_ignored():
         warnings.filterwarnings("error", message=".*missing adapter keys")
         return PeftModel.from_pretrained(model, folder, is_trainable=trainable)
 
 
 @contextmanager
-def _explained(folder: Path) -> Iterator[None]:
-    """Turn what transformers, peft and safetensors raise into one line."""
+def explained(folder: Path) -> Iterator[None]:
+    """Turn what transformers, peft and safetensors raise about a model's folder into one line."""
     try:
         yield
     except ImportError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import cast
 
 import torch
@@ -13,6 +14,7 @@ from transformers import PreTrainedModel
 from halo_forge.config.sections import LoraSettings
 from halo_forge.core.errors import UserError
 from halo_forge.models.quiet import peft_warnings_ignored
+from halo_forge.models.structure import senses
 
 __all__ = ["add_lora", "check_targets", "fold", "merged_copy"]
 
@@ -52,6 +54,7 @@ def add_lora(model: PreTrainedModel, settings: LoraSettings, *, seed: int) -> Pe
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         target_modules=list(settings.target_modules),
+        exclude_modules=_outside(model),
         bias="none",
         task_type="CAUSAL_LM",
     )
@@ -90,11 +93,18 @@ def merged_copy(model: PeftModel, dtype: torch.dtype) -> PreTrainedModel:
     return merged
 
 
+def _outside(model: PreTrainedModel) -> str | None:
+    """Return the pattern of layers that look at pictures: they stay as they are."""
+    names = "|".join(map(re.escape, senses(model)))
+    return rf"(.*\.)?({names})\..*" if names else None
+
+
 def _linear_names(model: PreTrainedModel) -> set[str]:
-    """Return the last parts of the names of the linear layers, the output layer left out."""
+    """Return the last parts of the names of the linear layers that can be adapted."""
+    looking = {one for part in senses(model).values() for one in part.modules()}
     head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     return {
         name.rpartition(".")[2]
         for name, module in model.named_modules()
-        if type(module).__name__ in _LINEAR and module is not head
+        if type(module).__name__ in _LINEAR and module is not head and module not in looking
     }

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 from peft import PeftModel
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from halo_forge.models.load import Model
+if TYPE_CHECKING:
+    from halo_forge.models.load import Model
 
-__all__ = ["attention", "backbone", "output_layer", "plain"]
+__all__ = ["attention", "backbone", "output_layer", "places_of", "plain", "senses"]
+
+_READER = "language_model"
 
 
 def plain(model: Model) -> PreTrainedModel:
@@ -26,6 +30,33 @@ def attention(model: Model) -> str:
 def backbone(model: Model) -> nn.Module:
     """Return the layers below the output layer, adapters in them included."""
     return plain(model).base_model
+
+
+def senses(model: Model) -> dict[str, nn.Module]:
+    """Return the parts that turn pictures into embeddings, by name; a model of text has none."""
+    parts = dict(backbone(model).named_children())
+    return {k: v for k, v in parts.items() if k != _READER} if _READER in parts else {}
+
+
+def places_of(
+    model: Model, tokens: Tensor, shown: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], int]:
+    """Return where the tokens of a prompt stand, for models whose pictures have rows and columns.
+
+    Args:
+        model: Any.
+        tokens: (1, positions).
+        shown: What the model is given of the prompt's pictures; empty without any.
+
+    Returns:
+        An argument for the model, none where places count the tokens; and the place of the next
+        token less the tokens before it.
+    """
+    layers: Any = backbone(model)
+    if not shown or not hasattr(layers, "get_rope_index"):
+        return {}, 0
+    places, beyond = layers.get_rope_index(tokens, **shown)
+    return {"position_ids": places}, int(beyond)
 
 
 def output_layer(model: Model) -> nn.Linear:

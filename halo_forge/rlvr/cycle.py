@@ -223,6 +223,7 @@ def _train(crew: Collaborators, cycle: int, policy: str, choice: Choice) -> FitR
         trust_remote_code=config.model.trust_remote_code,
         meta={"cycle": cycle, "kept": len(choice.good), **named(config.raft.control)},
         objective=costs,
+        images=config.images,
     )
     examples = choice.examples(with_logprobs=costs is not None and costs.ratio)
     return crew.learner.fit(examples, request, crew.observer)

@@ -44,8 +44,8 @@ def read_material(config: RaftConfig) -> Material:
         load_prompts(config.prompts, system=system), config.decontaminate
     )
     heldout = load_prompts(config.eval_prompts, system=system) if config.eval_prompts else []
-    trained = {prompt.text for prompt in cleaned.kept}
-    leaks = [prompt.id for prompt in heldout if prompt.text in trained]
+    trained = {(prompt.text, prompt.images) for prompt in cleaned.kept}
+    leaks = [prompt.id for prompt in heldout if (prompt.text, prompt.images) in trained]
     if leaks:
         raise UserError(
             f"{config.eval_prompts}: {len(leaks)} held-out prompts are also trained on, first "

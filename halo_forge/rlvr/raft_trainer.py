@@ -129,6 +129,7 @@ class RAFTTrainer:
             label=label,
             for_training=True,
             keeper=keeper,
+            images=config.images,
         )
         engine = open_engine(spec)  # also where it is not used: it refuses what it cannot do
         heavy = config.generation.engine == _LOADS_WEIGHTS

@@ -57,6 +57,7 @@ def to_example(sample: Sample, weight: float = 1.0) -> TrainingExample:
         completion_start=len(sample.prompt_ids),
         logprobs=sample.logprobs,
         weight=weight,
+        images=sample.prompt.images,
     )
 
 

@@ -63,6 +63,8 @@ def survey(
     observer.message("reading the prompts")
     material = read_material(config)
     prompts = material.prompts
+    if any(prompt.images for prompt in (*prompts, *material.heldout)):
+        raise UserError("a plan is made for prompts of text alone: what images take is not known")
     job = _job(config, prompts, material.heldout, like)
     start = config.sft_checkpoint or config.model.name
     shape = _shape(config, start)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from halo_forge.config.fit import FitSettings
-from halo_forge.config.sections import HardwareSettings, LoraSettings
+from halo_forge.config.sections import HardwareSettings, ImageSettings, LoraSettings
 from halo_forge.config.sft import QloraSettings
 from halo_forge.core.types import TrainingExample
 from halo_forge.store.waypoints import Waypoints
@@ -73,6 +73,7 @@ class FitRequest:
         qlora: How frozen weights are quantised, if they are.
         trackers: Told the figures of each step.
         objective: What a token costs; None: its negative log-likelihood, in every answer alike.
+        images: How the pictures of examples are read.
     """
 
     policy: str
@@ -91,6 +92,7 @@ class FitRequest:
     qlora: QloraSettings | None = None
     trackers: Sequence[Tracker] = ()
     objective: Objective | None = None
+    images: ImageSettings = field(default_factory=ImageSettings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from halo_forge.config.fit import FitSettings
 from halo_forge.core.types import TrainingExample
 
 __all__ = [
+    "PICTURES",
     "SIGNALS",
     "heaviest_batch",
     "optimizer_steps",
@@ -19,6 +21,9 @@ __all__ = [
     "to_columns",
     "warmup_steps",
 ]
+
+PICTURES = "pictures"
+"""The column that names the pictures of each example."""
 
 SIGNALS = ("weights", "behaviour")
 """Columns beside ids and labels, where an objective reads them: see `signals_of`."""
@@ -53,9 +58,12 @@ def heaviest_batch(lengths: Sequence[int], size: int, *, padded: bool) -> list[i
     return longest[:1] * len(longest) if padded else longest
 
 
-def to_columns(examples: Sequence[TrainingExample]) -> dict[str, list[NDArray[np.int32]]]:
-    """Return what the trainer reads: the token ids as they are, and labels that mask the rest."""
-    return {
+def to_columns(examples: Sequence[TrainingExample]) -> dict[str, list[Any]]:
+    """Return what the trainer reads: token ids as they are, labels that mask the rest, pictures."""
+    shown = (
+        {PICTURES: [list(e.images) for e in examples]} if any(e.images for e in examples) else {}
+    )
+    return shown | {
         "input_ids": [np.asarray(e.input_ids, dtype=np.int32) for e in examples],
         "labels": [np.asarray(e.labels, dtype=np.int32) for e in examples],
     }

@@ -15,11 +15,14 @@ from itertools import islice
 
 from transformers import PreTrainedTokenizerBase
 
+from halo_forge.config.sections import ImageSettings
 from halo_forge.config.sft import DataSettings
 from halo_forge.core.errors import ModelFault
 from halo_forge.core.types import TrainingExample
 from halo_forge.data.conversations import TrainingRecord
+from halo_forge.models.adapter import Adapter, require_sight, showing
 from halo_forge.models.chat import Dialogue, dialogues, marked_text, turn_marks
+from halo_forge.models.pictures import open_pictures
 from halo_forge.tracking.base import Stage
 
 __all__ = ["Encoding", "encode"]
@@ -78,22 +81,26 @@ class Encoding:
 
 def encode(
     records: Sequence[TrainingRecord],
-    tokenizer: PreTrainedTokenizerBase,
+    adapter: Adapter,
     settings: DataSettings,
     stage: Stage,
+    images: ImageSettings,
 ) -> Encoding:
     """Turn records into examples; a record that is too long is dropped or cut, and counted.
 
     Args:
         records: What was read.
-        tokenizer: Its own chat template writes the chats.
+        adapter: Of the model; its own chat template writes the chats.
         settings: Longest record, what becomes of longer ones, what is learned.
         stage: Told of each record.
+        images: How the pictures of records are read.
 
     Raises:
+        UserError: If a picture is damaged, or the model cannot see.
         ModelFault: If the template refuses a chat, or the tokenizer cannot say where in a text its
             tokens stand.
     """
+    tokenizer = adapter.tokenizer
     if not tokenizer.is_fast:
         raise ModelFault(
             f"{tokenizer.name_or_path} has a tokenizer that does not say where in the text its "
@@ -102,11 +109,21 @@ def encode(
     done = Encoding()
     rest = iter(records)
     while chunk := list(islice(rest, _CHUNK)):
+        for record in chunk:
+            require_sight(adapter, record.images, f"line {record.line}")
         texts = [(r, at, one) for r in chunk for at, one in enumerate(_texts(tokenizer, r, done))]
         tokens = _tokens(tokenizer, [one for _, _, one in texts]) if texts else iter(())
         for (record, at, dialogue), (ids, places) in zip(texts, tokens, strict=True):
             name = f"{record.line}#{at}"
-            _take(done, name, ids, _learned(dialogue, places, settings), settings)
+            learned = _learned(dialogue, places, settings)
+            asked = _asked(adapter, dialogue) if record.images else 0
+            if not adapter.silent.isdisjoint(ids[asked:]):
+                done.forged += 1  # words that the model would take for a picture
+                continue
+            if record.images:
+                shown = _shown(adapter, record, dialogue, images)
+                ids, learned = shown + ids[asked:], [False] * len(shown) + learned[asked:]
+            _take(done, name, ids, learned, settings, record.images)
         done.records += len(chunk)
         stage.advance(len(chunk))
     return done
@@ -121,7 +138,7 @@ def _texts(
     if any(mark in message.content for message in record.messages for mark in marks):
         done.forged += 1
         return []
-    texts = dialogues(tokenizer, record.messages)
+    texts = dialogues(tokenizer, showing(record.messages, len(record.images)))
     done.unrolled += len(texts) > 1
     return texts
 
@@ -191,8 +208,29 @@ def _learned(dialogue: Dialogue, places: _Places, settings: DataSettings) -> lis
     return learned
 
 
+def _shown(
+    adapter: Adapter, record: TrainingRecord, dialogue: Dialogue, images: ImageSettings
+) -> list[int]:
+    """Return the tokens of a text up to its first answer, those of its pictures included."""
+    where = f"line {record.line}"
+    pictures = open_pictures(record.images, images, where)
+    return adapter.encode(dialogue.text[: dialogue.answers[0][0]], pictures, where)
+
+
+def _asked(adapter: Adapter, dialogue: Dialogue) -> int:
+    """Return how many tokens a text has up to its first answer, before pictures are put in."""
+    special = not adapter.tokenizer.chat_template
+    text = dialogue.text[: dialogue.answers[0][0]]
+    return len(adapter.tokenizer(text, add_special_tokens=special)["input_ids"])
+
+
 def _take(
-    done: Encoding, name: str, ids: list[int], learned: list[bool], settings: DataSettings
+    done: Encoding,
+    name: str,
+    ids: list[int],
+    learned: list[bool],
+    settings: DataSettings,
+    images: tuple[str, ...],
 ) -> None:
     if True not in learned:
         done.empty += 1
@@ -205,7 +243,9 @@ def _take(
         ids, learned = ids[: settings.max_seq_length], learned[: settings.max_seq_length]
     start = learned.index(True)
     done.examples.append(
-        TrainingExample(name, array("i", ids), start, masked=tuple(_gaps(learned, start)))
+        TrainingExample(
+            name, array("i", ids), start, masked=tuple(_gaps(learned, start)), images=images
+        )
     )
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from peft import PeftModel
-from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerState
+from transformers import PrinterCallback, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from trl.trainer.sft_config import SFTConfig
 
@@ -29,6 +29,7 @@ from halo_forge.config.sections import LoraSettings
 from halo_forge.core.errors import StoreFault
 from halo_forge.core.types import TrainingExample
 from halo_forge.models import load
+from halo_forge.models.adapter import Adapter, open_adapter
 from halo_forge.models.checkpoint import save_checkpoint
 from halo_forge.models.kept import BaseKeeper
 from halo_forge.models.load import Model
@@ -39,6 +40,7 @@ from halo_forge.models.structure import attention
 from halo_forge.models.weights import is_adapter
 from halo_forge.sft.base import FitReport, FitRequest
 from halo_forge.sft.batches import (
+    PICTURES,
     heaviest_batch,
     optimizer_steps,
     signals_of,
@@ -48,7 +50,8 @@ from halo_forge.sft.batches import (
 from halo_forge.sft.completion_trainer import CompletionTrainer
 from halo_forge.sft.course import Course, is_over
 from halo_forge.sft.memory import choose_checkpointing
-from halo_forge.sft.packing import choose_packing
+from halo_forge.sft.packing import choose_packing, without_packing
+from halo_forge.sft.pictured import PicturedCollator
 from halo_forge.sft.resumable_trainer import best_step
 from halo_forge.sft.weighted_trainer import WeightedTrainer
 from halo_forge.store.run_dir import CARD
@@ -82,7 +85,7 @@ class TrlLearner:
         """Train on ``examples`` and write the checkpoint; see `halo_forge.sft.base.Learner`."""
         started = time.monotonic()
         device = _own_device(request)
-        tokenizer = load.load_tokenizer(request.policy, trust_remote_code=request.trust_remote_code)
+        adapter = open_adapter(request.policy, trust_remote_code=request.trust_remote_code)
         model = load_trainable(request, device, self._keeper)
         with (
             tempfile.TemporaryDirectory() as scratch,
@@ -94,11 +97,11 @@ class TrlLearner:
             layout = _layout(model, examples, request, device)
             observer.message(f"Training: {layout.words}")
             arguments = _arguments(request, device, len(examples), scratch, layout)
-            trainer = _trained(model, tokenizer, examples, request, arguments, observer)
+            trainer = _trained(model, adapter, examples, request, arguments, observer)
         report = _report(trainer, examples, request)
         if trainer.args.should_save:
             files = {} if request.card is None else {CARD: request.card(report)}
-            save_checkpoint(model, tokenizer, request.output, request.policy, request.meta, files)
+            save_checkpoint(model, adapter, request.output, request.policy, request.meta, files)
         trainer.accelerator.end_training()
         return replace(report, seconds=time.monotonic() - started)
 
@@ -161,8 +164,12 @@ def _layout(
     training, dtype = request.training, load.pick_dtype(request.hardware.bf16, device)
     # an answer by itself has no padding to be spared
     setting = training.packing if training.batch_size > 1 else "off"
-    packing = choose_packing(model, setting, attention(model))
     scored = request.validation.examples if request.validation else ()
+    packing = (
+        without_packing(setting)
+        if any(example.images for example in (*examples, *scored))
+        else choose_packing(model, setting, attention(model))
+    )
     lengths = heaviest_batch(
         [len(example.input_ids) for example in (*examples, *scored)],
         training.batch_size,
@@ -210,6 +217,7 @@ def _arguments(
         padding_free=layout.packed,
         train_sampling_strategy="random" if layout.packed else "group_by_length",
         max_length=None,
+        remove_unused_columns=False,
         seed=request.seed % 2**32,
         save_strategy="no",
         eval_strategy="epoch" if request.validation else "no",
@@ -222,7 +230,7 @@ def _arguments(
 
 def _trained(
     model: Model,
-    tokenizer: PreTrainedTokenizerBase,
+    adapter: Adapter,
     examples: Sequence[TrainingExample],
     request: FitRequest,
     arguments: SFTConfig,
@@ -241,15 +249,18 @@ def _trained(
             save_steps=request.save_steps if waypoints else None,
             patience=patience,
         )
+        train = Dataset.from_dict(_columns(examples, request))
+        held_out = Dataset.from_dict(_columns(validation.examples, request)) if validation else None
+        shown = PICTURES in {*train.column_names, *(held_out.column_names if held_out else ())}
         trainer = _trainer(
             request,
             model=model,
             args=arguments,
-            train_dataset=Dataset.from_dict(_columns(examples, request)),
-            eval_dataset=Dataset.from_dict(_columns(validation.examples, request))
-            if validation
-            else None,
-            processing_class=tokenizer,
+            train_dataset=train,
+            eval_dataset=held_out,
+            data_collator=PicturedCollator(adapter, request.images) if shown else None,
+            processing_class=adapter.tokenizer,
+            adapter=adapter,
             callbacks=[course],
             waypoints=waypoints,
             base=base_ref(request.policy),

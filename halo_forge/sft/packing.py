@@ -19,8 +19,9 @@ from halo_forge.models.load import Model
 from halo_forge.models.structure import backbone, plain
 from halo_forge.sft.segments import SEGMENT_ATTENTION
 
-__all__ = ["Packing", "choose_packing", "with_segments"]
+__all__ = ["Packing", "choose_packing", "with_segments", "without_packing"]
 
+_GROUPED = "answers of like length together, padded"
 _LENGTHS = (7, 12)
 # Relative to the hidden states. A neighbour that is seen changes them by some tenths; sums in
 # another order by rounding alone.
@@ -51,9 +52,8 @@ def choose_packing(model: Model, setting: str, attn: str) -> Packing:
     Raises:
         UserError: If it is to be on and the model does not keep answers apart.
     """
-    grouped = "answers of like length together, padded"
     if setting == "off":
-        return Packing(packed=False, words=grouped)
+        return Packing(packed=False, words=_GROUPED)
     name = SEGMENT_ATTENTION if attn == "sdpa" else attn
     if name == SEGMENT_ATTENTION or "flash" in name:
         plain(model).set_attn_implementation(name)
@@ -66,7 +66,21 @@ def choose_packing(model: Model, setting: str, attn: str) -> Packing:
             f"training.packing is on, and of packed answers {reason}. Set training.packing to "
             "auto or off, or hardware.attn_implementation to sdpa."
         )
-    return Packing(packed=False, words=f"{grouped}, since {reason}")
+    return Packing(packed=False, words=f"{_GROUPED}, since {reason}")
+
+
+def without_packing(setting: str) -> Packing:
+    """Return that answers to pictures are padded: their places have rows and columns.
+
+    Raises:
+        UserError: If packing is to be on.
+    """
+    if setting == "on":
+        raise UserError(
+            "training.packing is on, and examples that show images are not packed. Set "
+            "training.packing to auto or off."
+        )
+    return Packing(packed=False, words=f"{_GROUPED}, since they show images")
 
 
 def with_segments(inputs: dict[str, Any]) -> dict[str, Any]:

@@ -97,18 +97,18 @@ def rehearse_decoding(
 
 def _seconds(engine: DecoderEngine, prompt: Sequence[int]) -> float:
     started = time.perf_counter()
-    _, logits = engine.prefill(tuple(prompt))
+    logits = engine.prefill(tuple(prompt)).logits
     logits[0, 0].item()  # waits for the device
     return time.perf_counter() - started
 
 
 def _step_seconds(engine: DecoderEngine, prompt: Sequence[int], rows: int) -> list[float]:
-    prefix, logits = engine.prefill(tuple(prompt))
+    prefix = engine.prefill(tuple(prompt))
     cache = engine.new_cache(rows, len(prompt) + _STEPS + 1)
     for row in range(rows):
-        cache.load(row, prefix, len(prompt))
-    uniform = torch.linspace(0.1, 0.9, rows, device=logits.device)
-    tokens, _ = draw(logits.expand(rows, -1), engine.law, uniform)
+        cache.load(row, prefix.cache, len(prompt), prefix.shift)
+    uniform = torch.linspace(0.1, 0.9, rows, device=prefix.logits.device)
+    tokens, _ = draw(prefix.logits.expand(rows, -1), engine.law, uniform)
     times = []
     for _ in range(_STEPS):
         started = time.perf_counter()

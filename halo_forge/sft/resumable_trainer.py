@@ -1,8 +1,8 @@
 """TRL's trainer with states that a killed phase goes on from exactly, and a loss over tokens.
 
-Three things of transformers' trainer are put right: a state appears whole or not at all; the order
-of the examples depends on seed and epoch alone; the validation loss is the mean over tokens, where
-transformers takes the mean over batches' means.
+Four things of transformers' trainer are put right: a state appears whole or not at all, and is
+loaded whole or not at all; the order of the examples depends on seed and epoch alone; the
+validation loss is the mean over tokens, where transformers takes the mean over batches' means.
 """
 
 from __future__ import annotations
@@ -13,11 +13,15 @@ from typing import Any
 import pyarrow.compute
 import torch
 from datasets import Dataset
+from peft import PeftModel
 from torch.utils.data import Sampler
 from transformers.trainer import TRAINER_STATE_NAME
 from trl.trainer.sft_trainer import SFTTrainer
 
+from halo_forge.models.adapter import Adapter
 from halo_forge.models.checkpoint import write_weights
+from halo_forge.models.load import explained
+from halo_forge.models.quiet import no_progress_bars
 from halo_forge.models.weights import full_disk_as_os_error
 from halo_forge.sft.order import EpochOrder
 from halo_forge.store.atomic import disk_errors
@@ -35,14 +39,16 @@ class ResumableTrainer(SFTTrainer):
     Args:
         waypoints: Where the states go; None: there are none.
         base: Reference of the model below an adapter, as states store it.
+        adapter: Written beside the weights of a state.
         kwargs: What TRL's trainer takes.
     """
 
     def __init__(
-        self, *args: Any, waypoints: Waypoints | None = None, base: str = "", **kwargs: Any
+        self, *args: Any, adapter: Adapter, waypoints: Waypoints | None, base: str, **kwargs: Any
     ) -> None:
         self._waypoints = waypoints
         self._base = base
+        self._adapter = adapter
         super().__init__(*args, **kwargs)
 
     @override
@@ -89,9 +95,30 @@ class ResumableTrainer(SFTTrainer):
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         if not self.args.should_save or output_dir is None:
             return
-        tokenizer: Any = self.processing_class
-        tokenizer.save_pretrained(output_dir)
+        self._adapter.save_pretrained(Path(output_dir))
         write_weights(self.accelerator.unwrap_model(self.model), Path(output_dir), self._base)
+
+    @override
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: torch.nn.Module | None = None
+    ) -> None:
+        """Load the weights of a state, every one of them.
+
+        Transformers' trainer matches names as they are in the file, and passes over what does not
+        match; some architectures (LLaVA) are written under other names than they have in memory.
+        """
+        whole: Any = self.accelerator.unwrap_model(self.model if model is None else model)
+        if isinstance(whole, PeftModel):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        with explained(Path(resume_from_checkpoint)), no_progress_bars():
+            saved = type(whole).from_pretrained(
+                resume_from_checkpoint,
+                dtype=whole.dtype,
+                local_files_only=True,
+                use_safetensors=True,
+            )
+        whole.load_state_dict(saved.state_dict())
 
     def load_weights(self, step: int) -> None:
         """Put back the weights of the state after ``step``."""

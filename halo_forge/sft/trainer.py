@@ -23,6 +23,7 @@ from halo_forge.data.conversations import (
 from halo_forge.data.decontaminate import decontaminate_training
 from halo_forge.data.grouping import split_off
 from halo_forge.models import load
+from halo_forge.models.adapter import open_adapter
 from halo_forge.models.checkpoint import model_digest
 from halo_forge.models.profile import prepare
 from halo_forge.models.refs import base_ref
@@ -167,6 +168,7 @@ class SFTTrainer:
             waypoints=Waypoints(run.waypoints_path),
             save_steps=config.training.save_steps,
             qlora=config.qlora if config.qlora.enabled else None,
+            images=config.images,
             trackers=(
                 stack.enter_context(open_trackers(config.report_to, run)) if place().speaks else ()
             ),
@@ -187,7 +189,7 @@ class SFTTrainer:
             _refuse_shared(config.validation_file, records, watched)
             return _Material(records, watched, facts)
         seed = derive_seed(self._config.seed, "validation")
-        texts = [record.asked for record in records]
+        texts = [record.related for record in records]
         rest, over = split_off(texts, config.validation_split, seed)
         if config.validation_split and not over:
             self._observer.message(
@@ -198,12 +200,12 @@ class SFTTrainer:
 
     def _encoded(self, material: _Material) -> tuple[Encoding, Encoding]:
         config = self._config
-        tokenizer = load.load_tokenizer(
-            config.model.name, trust_remote_code=config.model.trust_remote_code
-        )
+        adapter = open_adapter(config.model.name, trust_remote_code=config.model.trust_remote_code)
         parts = material.train, material.validation
         with self._observer.stage("encode", sum(map(len, parts)), unit="records") as stage:
-            train, validation = (encode(part, tokenizer, config.data, stage) for part in parts)
+            train, validation = (
+                encode(part, adapter, config.data, stage, config.images) for part in parts
+            )
         if not train.examples:
             counts = ", ".join(f"{key} {value}" for key, value in train.counts().items())
             raise UserError(

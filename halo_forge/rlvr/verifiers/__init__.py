@@ -27,6 +27,7 @@ from halo_forge.rlvr.verifiers.test_runner import (
     PytestVerifier,
     UnittestVerifier,
 )
+from halo_forge.rlvr.verifiers.vision.verifier import VisionVerifier
 
 __all__ = [
     "AutoVerifier",
@@ -51,4 +52,5 @@ __all__ = [
     "UnittestVerifier",
     "Verifier",
     "VerifyResult",
+    "VisionVerifier",
 ]

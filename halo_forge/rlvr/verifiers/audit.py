@@ -78,9 +78,16 @@ class Audit:
 
 
 @cache
-def corpus() -> tuple[Specimen, ...]:
-    """Return the answers that come with halo-forge."""
+def corpus(which: str = Verifier.known_answers) -> tuple[Specimen, ...]:
+    """Return answers that come with halo-forge.
+
+    Args:
+        which: ``programs``, or questions about images such as ``vision/vqa``.
+    """
     folder = resources.files("halo_forge.rlvr.verifiers") / "corpus"
+    if which != Verifier.known_answers:
+        document = YAML(typ="safe", pure=True).load((folder / f"{which}.yaml").read_text("utf-8"))
+        return tuple(specimen for task in document for specimen in _answers(which, task))
     files = sorted((one for one in folder.iterdir() if one.name.endswith(".yaml")), key=str)
     found: list[Specimen] = []
     for file in files:
@@ -100,10 +107,10 @@ def audit(
 
     Args:
         verifier: The verifier.
-        specimens: Answers to judge; those of `corpus` when absent.
+        specimens: Answers to judge; those of `corpus` for this verifier when absent.
         advance: Called after each verdict.
     """
-    known = corpus() if specimens is None else specimens
+    known = corpus(verifier.known_answers) if specimens is None else specimens
     verdicts: dict[str, Verdict] = {}
     with verifier.afresh():
         for verdict in judge_all(verifier, [one.sample for one in known]):
@@ -244,3 +251,20 @@ def _specimens(task: str, document: Mapping[str, Any]) -> Iterator[Specimen]:
     for number, row in enumerate(document["programs"]):
         answer = row["answer"] if "answer" in row else f"```{language}\n{row['code']}```"
         yield Specimen(task, row["name"], row["kind"], Sample(prompt, number, answer))
+
+
+def _answers(which: str, document: Mapping[str, Any]) -> Iterator[Specimen]:
+    """Yield the answers to a question about an image that nobody needs to see."""
+    reference = Reference(
+        ground_truth=document["ground_truth"],
+        alternatives=tuple(document.get("alternatives", ())),
+    )
+    name = f"{which}: {document['name']}"
+    prompt = Prompt(name, (Message("user", document["question"]),), reference)
+    rows: list[tuple[Kind, str, str]] = [
+        *(("right", title, text) for title, text in document["right"].items()),
+        ("wrong", "honest", document["wrong"]),
+        *(("exploit", title, text) for title, text in document["exploits"].items()),
+    ]
+    for number, (kind, title, text) in enumerate(rows):
+        yield Specimen(name, title, kind, Sample(prompt, number, text))

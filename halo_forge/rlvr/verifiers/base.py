@@ -45,6 +45,9 @@ class Verifier(ABC):
 
     max_workers: int = 1
 
+    known_answers: str = "programs"
+    """Answers that come with halo-forge by which an audit tries such a verifier."""
+
     def __init__(self, max_workers: int | None = None) -> None:
         if max_workers is not None and max_workers < 1:
             raise ValueError(f"max_workers must be at least 1, got {max_workers}")

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from halo_forge.commands import _options
 from halo_forge.commands._raft_flags import RAFT_FLAGS
-from halo_forge.commands.benchmark import _FLAGS as BENCHMARK_FLAGS
+from halo_forge.commands.benchmark import BENCHMARK_FLAGS
 from halo_forge.config.base import Section
 from halo_forge.config.benchmark import BenchmarkConfig
 from halo_forge.config.fields import default_of, fields_of

@@ -73,6 +73,9 @@ def test_content_id_follows_messages_and_tests():
         {**base, "tests": [{**_CASE, "expected": "3\n"}]},
         {**base, "tests": "assert True"},
         {"prompt": "x"},
+        {"prompt": "x", "image": "a.png"},
+        {"prompt": "x", "image": "b.png"},
+        {"prompt": "x", "image": "a.png", "ground_truth": "4"},
     ]
     ids = [parse_prompt(record).id for record in variants]
     assert len(set(ids)) == len(variants)
@@ -90,8 +93,9 @@ def test_number_as_id():
         ({"promt": "x"}, "unknown key 'promt'. Did you mean 'prompt'?"),
         ({"instruction": "x"}, "unknown key 'instruction'. Did you mean 'prompt'?"),
         ({"prompt": "x", "zzz": None}, "unknown key 'zzz'. Known: id, prompt, messages"),
-        ({"prompt": "x", "image": "a.png"}, "images are not supported yet"),
-        ({"prompt": "x", "ground_truth": "4"}, "'ground_truth' is not supported yet"),
+        ({"prompt": "x", "image": 3}, "'image'"),
+        ({"prompt": "x", "image": ["a.png", ""]}, "'image[1]' must not be empty"),
+        ({"prompt": "x", "alternatives": ["4"]}, "'alternatives' to no 'ground_truth'"),
         ({"prompt": "x", "completion": "y"}, "belongs to training files"),
         ({"prompt": "x", "solution": "y"}, "Did you mean 'reference'?"),
         ({}, "has neither 'prompt' nor 'messages'"),

@@ -31,6 +31,8 @@ _references = (
         entry_point=st.none() | _words,
         expected_output=st.none() | _text,
         solution=st.none() | _words,
+        ground_truth=_words,
+        alternatives=st.lists(_words, max_size=2).map(tuple),
     )
     | st.builds(
         Reference,
@@ -209,3 +211,43 @@ def test_scan_keeps_what_is_good(write):
     scan = scan_prompts(write({"prompt": "a"}, {"promt": "x"}, {"prompt": "b"}))
     assert [(entry.line, entry.prompt.text) for entry in scan.entries] == [(1, "a"), (3, "b")]
     assert [(problem.line, problem.rule) for problem in scan.problems] == [(2, "invalid")]
+
+
+def test_images_are_found_from_the_file(write, tmp_path, monkeypatch):
+    """A file's name is read from the folder of the prompts file; addresses stay as they are."""
+    (tmp_path / "a.png").write_bytes(b"a")
+    path = write(
+        {"prompt": "which", "image": "a.png", "ground_truth": "x", "alternatives": ["y"]},
+        {"prompt": "which", "image": ["a.png", "data:image/png;base64,AAAA"]},
+    )
+    monkeypatch.chdir(tmp_path)
+    one, two = load_prompts(path.name)
+    assert one.images == (str(tmp_path / "a.png"),)
+    assert two.images == (str(tmp_path / "a.png"), "data:image/png;base64,AAAA")
+    assert one.reference == Reference(ground_truth="x", alternatives=("y",))
+    assert len({one.id, two.id}) == 2
+    write_prompts(tmp_path / "again.jsonl", [one, two])
+    assert load_prompts(tmp_path / "again.jsonl") == [one, two]
+
+
+def test_missing_image_is_a_bad_line(write, tmp_path):
+    """A picture that is not there is found when the file is read, not after an hour."""
+    (tmp_path / "cat.png").write_bytes(b"a")
+    path = write({"prompt": "which", "image": "cat.jpg"})
+    with pytest.raises(ConfigError, match=r"1: there is no image .*cat\.jpg\. Did you mean 'cat"):
+        load_prompts(path)
+
+
+def test_digest_follows_the_content_of_images(write, tmp_path):
+    """Another picture under the same name is another prompt; the same elsewhere is not."""
+    record = {"id": "p", "prompt": "which", "image": "a.png"}
+    (tmp_path / "a.png").write_bytes(b"a")
+    path = write(record)
+    before = prompts_digest(load_prompts(path))
+    other = tmp_path / "moved"
+    other.mkdir()
+    (other / "a.png").write_bytes(b"a")
+    (other / "p.jsonl").write_text(json.dumps(record))
+    assert prompts_digest(load_prompts(other / "p.jsonl")) == before
+    (tmp_path / "a.png").write_bytes(b"b")
+    assert prompts_digest(load_prompts(path)) != before

@@ -80,7 +80,7 @@ PROMPTS = [
     ({"prompt": "no expected", "tests": [{"input": "1"}]}, "invalid"),
     ({"prompt": "no time", "tests": [{"input": "1", "expected": "1", "timeout": -1}]}, "invalid"),
     ({"prompt": "tests as object", "tests": {"input": "1", "expected": "1"}}, "invalid"),
-    ({"prompt": "what is on it", "image": "cat.png"}, "invalid"),
+    ({"prompt": "what is on it", "image": 7}, "invalid"),
     (_good(2, metadata={"source": "mine"}), None),
     (_good(3, id="good/0"), "repeated-id"),
     (_good(0, id="other"), "repeated-prompt"),

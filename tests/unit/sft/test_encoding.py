@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from halo_forge.config.sections import ImageSettings
 from halo_forge.config.sft import DataSettings
 from halo_forge.core.errors import ModelFault
 from halo_forge.core.types import Message
 from halo_forge.data.conversations import TrainingRecord
 from halo_forge.models import load
+from halo_forge.models.adapter import TextAdapter
 from halo_forge.models.chat import render
 from halo_forge.sft.encoding import encode
 from halo_forge.tracking.base import NullObserver
@@ -62,7 +64,9 @@ def learned(tokenizer, example) -> list[str]:
 
 def encoded(tokenizer, *records, **settings):
     """Records as tokens."""
-    return encode(records, tokenizer, DataSettings(**settings), NullObserver())
+    return encode(
+        records, TextAdapter(tokenizer), DataSettings(**settings), NullObserver(), ImageSettings()
+    )
 
 
 @pytest.mark.parametrize("template", [None, GENERATION])

@@ -8,11 +8,12 @@ from datasets import Dataset
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from halo_forge.config.sections import LoraSettings
+from halo_forge.config.sections import ImageSettings, LoraSettings
 from halo_forge.config.sft import DataSettings
 from halo_forge.core.types import Message
 from halo_forge.data.conversations import TrainingRecord
 from halo_forge.models import load
+from halo_forge.models.adapter import TextAdapter
 from halo_forge.models.chat import dialogues
 from halo_forge.models.lora import add_lora
 from halo_forge.sft.encoding import encode
@@ -31,7 +32,9 @@ def test_the_same_losses(fit, seen, tiny_model_dir, tmp_path):
         for n, word in enumerate(["one", "two words", "three", "", "five\n  six"] * 2)
         if word
     ]
-    examples = encode(records, tokenizer, DataSettings(), NullObserver()).examples
+    examples = encode(
+        records, TextAdapter(tokenizer), DataSettings(), NullObserver(), ImageSettings()
+    ).examples
     fit(examples, lora=PLAIN, batch_size=2, rate=1e-2, packing="on", gradient_accumulation_steps=2)
 
     rows = []

@@ -1,0 +1,1 @@
+"""What `VisionVerifier` is made of: answers, reasoning, and what detectors and OCR see."""

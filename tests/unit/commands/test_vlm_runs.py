@@ -1,0 +1,63 @@
+"""The front doors of vision: their defaults, their flags, and where they lead."""
+
+import json
+
+import pytest
+
+from halo_forge import cli
+
+
+@pytest.fixture
+def prompts(tmp_path):
+    """A file with one question about an image."""
+    (tmp_path / "a.png").write_bytes(b"not looked at yet")
+    path = tmp_path / "questions.jsonl"
+    path.write_text('{"prompt": "which?", "image": "a.png", "ground_truth": "red"}\n')
+    return str(path)
+
+
+def plan(capsys, *arguments):
+    """Return the settings that a dry run shows."""
+    assert cli.main(["vlm", *arguments, "--dry-run", "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_train_begins_with_its_own_values(capsys, prompts):
+    """Cycles, samples and verifier are the contract's; flags go over them."""
+    settings = plan(capsys, "train", "--prompts", prompts)["config"]
+    assert settings["raft"]["num_cycles"] == 6
+    assert settings["raft"]["samples_per_prompt"] == 4
+    assert settings["raft"]["reward_threshold"] == 0.5
+    assert settings["verifier"]["type"] == "vision"
+    assert settings["output_dir"] == "models/vlm_raft"
+    flags = ["--cycles", "2", "--perception-weight", "0.1", "--max-pixels", "5000"]
+    settings = plan(capsys, "train", "--prompts", prompts, *flags)["config"]
+    assert settings["raft"] | {"num_cycles": 2, "samples_per_prompt": 4} == settings["raft"]
+    assert settings["verifier"]["options"] == {"perception_weight": 0.1}
+    assert settings["images"] == {"max_pixels": 5000, "from_web": False}
+
+
+def test_benchmark_begins_with_its_own_values(capsys, prompts):
+    """It measures with the same verifier."""
+    settings = plan(capsys, "benchmark", "--prompts", prompts, "--output-weight", "0.5")["config"]
+    assert settings["samples"] == 4
+    assert settings["verifier"]["type"] == "vision"
+    assert settings["verifier"]["options"] == {"output_weight": 0.5}
+
+
+@pytest.mark.parametrize("command", ["train", "benchmark"])
+def test_questions_are_asked_for(command, capsys):
+    """The built-in tasks show no images."""
+    assert cli.main(["vlm", command]) == 2
+    assert "--prompts is missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["train", "sft", "benchmark"])
+def test_help_shows_what_holds_here(command, capsys):
+    """The defaults shown are those of the preset, and flags of programs are not offered."""
+    assert cli.main(["vlm", command, "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--max-pixels" in text
+    assert "--verifier-command" not in text
+    if command == "train":
+        assert "Cycles of generate, verify, select, train. [default: 6]" in text
