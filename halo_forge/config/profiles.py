@@ -34,12 +34,17 @@ class Profile:
     stage_isolation: bool
 
 
+_ASLEEP = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""OpenMP threads that wait for each other awake hold the cores that compilers and tests want, and
+are waited for in turn: docs/design/013."""
+
 PROFILES: Mapping[str, Profile] = MappingProxyType(
     {
         "strix-halo": Profile(
             "strix-halo",
             MappingProxyType(
                 {
+                    **_ASLEEP,
                     "TORCH_ROCM_AOTRITON_ENABLE_EXPERIMENTAL": "1",
                     "ROCBLAS_USE_HIPBLASLT": "1",
                     "PYTORCH_ALLOC_CONF": "expandable_segments:True",
@@ -49,8 +54,8 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             memory_fraction=0.80,
             stage_isolation=True,
         ),
-        "cuda": Profile("cuda", MappingProxyType({}), None, stage_isolation=False),
-        "cpu": Profile("cpu", MappingProxyType({}), None, stage_isolation=False),
+        "cuda": Profile("cuda", MappingProxyType(_ASLEEP), None, stage_isolation=False),
+        "cpu": Profile("cpu", MappingProxyType(_ASLEEP), None, stage_isolation=False),
     }
 )
 """Every profile. `cuda` is any graphics card with memory of its own, ROCm's included."""

@@ -60,11 +60,15 @@ def test_variables_are_set_and_ours_never_win(monkeypatch):
     )
 
 
-def test_other_profiles_set_nothing():
-    """A processor needs nothing."""
+def test_a_processor_needs_threads_that_sleep(monkeypatch):
+    """Nothing else is set; what the user has set stays."""
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
     before = dict(os.environ)
     profile.prepare(HardwareSettings())
-    assert os.environ == before
+    assert os.environ == before | {"OMP_WAIT_POLICY": "PASSIVE"}
+    os.environ["OMP_WAIT_POLICY"] = "ACTIVE"
+    profile.prepare(HardwareSettings())
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
 
 
 @pytest.mark.parametrize(
