@@ -101,7 +101,7 @@ def run_cycles(crew: Collaborators, start: str) -> None:
         crew.observer.message(f"CONTROL {control}, not a verified run: {MEANINGS[control]}")
     origin = _Origin(start, start, 0)
     baseline = _measure(crew, 0, start, None)
-    measured = {0: crew.course.rates(baseline, crew.examiner.program)}
+    measured = {0: crew.course.rates(baseline)}
     for cycle in range(1, crew.config.raft.num_cycles + 1):
         prompts = crew.course.prompts(cycle, crew.prompts)
         if not prompts:
@@ -112,7 +112,7 @@ def run_cycles(crew: Collaborators, start: str) -> None:
         crew.describe(cycle)
         verdicts = _measure(crew, cycle, origin.policy, baseline)
         crew.describe(cycle)
-        measured[cycle] = crew.course.rates(verdicts, crew.examiner.program)
+        measured[cycle] = crew.course.rates(verdicts)
         decision = crew.course.decide(cycle, measured)
         if decision.action == "stop":
             return

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
-from halo_forge.core.types import Sample, Verdict
+from halo_forge.core.types import Verdict
 from halo_forge.rlvr.history import Tallies
-from halo_forge.rlvr.verifiers.languages import find_language
-from halo_forge.rlvr.verifiers.lexical import normalised_code
+from halo_forge.rlvr.programs import program_key
 from halo_forge.stats import bootstrap_rate
 
 __all__ = ["PromptRates", "diversity_record", "movement_record", "prompt_rates"]
@@ -19,17 +18,16 @@ PromptRates = Mapping[str, Mapping[str, float]]
 """For each of ``pass_rate``, ``pass_at_k`` and ``distinct_share`` a rate for each prompt."""
 
 
-def prompt_rates(verdicts: Sequence[Verdict], program: Callable[[Sample], str]) -> PromptRates:
+def prompt_rates(verdicts: Sequence[Verdict]) -> PromptRates:
     """Return what is known of each prompt, by the prompt's id.
 
     ``pass_rate`` is the share of its answers that pass. ``pass_at_k`` is 1 where any passes: the
     unbiased pass@k for the largest k, all answers (Chen et al. 2021, arXiv:2107.03374,
     equation 1, with n = k). ``distinct_share`` is the share of its answers whose programs differ
-    in more than comments and layout.
+    in more than layout, comments and names (`halo_forge.rlvr.programs`).
 
     Args:
         verdicts: Verdicts; faults are passed over.
-        program: Returns the program of a sample, as `Verifier.program`.
     """
     groups: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
@@ -40,7 +38,7 @@ def prompt_rates(verdicts: Sequence[Verdict], program: Callable[[Sample], str]) 
         passed = [bool(v.result and v.result.success) for v in group]
         rates["pass_rate"][name] = fmean(passed)
         rates["pass_at_k"][name] = float(any(passed))
-        rates["distinct_share"][name] = len({_normal(v, program) for v in group}) / len(group)
+        rates["distinct_share"][name] = len({program_key(v.sample) for v in group}) / len(group)
     return rates
 
 
@@ -89,10 +87,3 @@ def movement_record(now: Tallies, earlier: Mapping[int, Tallies]) -> dict[str, f
     first = sum(tally.passed > 0 and name not in ever for name, tally in now.items())
     lost = sum(tally.passed == 0 and last.get(name, False) for name, tally in now.items())
     return {"solved_first_share": first / len(now), "lost_share": lost / len(now)}
-
-
-def _normal(verdict: Verdict, program: Callable[[Sample], str]) -> str:
-    assert verdict.result is not None
-    named = verdict.result.metadata.get("language") or verdict.sample.prompt.language
-    language = find_language(str(named)) if named else None
-    return normalised_code(program(verdict.sample), language)

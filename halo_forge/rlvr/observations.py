@@ -24,7 +24,7 @@ def observations(
         seed: Of the intervals.
     """
     return {
-        **diversity_record(verdicts, prompt_rates(verdicts, program), seed),
+        **diversity_record(verdicts, prompt_rates(verdicts), seed),
         **gap_record(verdicts, seed),
         **suspicious_record(verdicts, program),
     }

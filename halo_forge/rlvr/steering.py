@@ -78,9 +78,9 @@ class Course:
         found = observations(verdicts, program, self.config.seed)
         return found | self._alarm(found, where)
 
-    def rates(self, verdicts: Sequence[Verdict] | None, program: _Program) -> PromptRates:
+    def rates(self, verdicts: Sequence[Verdict] | None) -> PromptRates:
         """Return what is known of each held-out prompt; of none without held-out prompts."""
-        return prompt_rates(verdicts or (), program)
+        return prompt_rates(verdicts or ())
 
     def decide(self, cycle: int, measured: Mapping[int, PromptRates]) -> Decision:
         """Decide from held-out rates whether the run goes on after a cycle, and note it.

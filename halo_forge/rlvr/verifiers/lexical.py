@@ -10,7 +10,7 @@ import re
 
 from halo_forge.rlvr.verifiers.languages import Language
 
-__all__ = ["bare_code", "defines", "masked_code", "normalised_code"]
+__all__ = ["bare_code", "defines", "masked_code"]
 
 _C = re.compile(
     r"""(?P<comment> //(?:[^\\\n]|\\.)* | /\*.*?(?:\*/|\Z) )
@@ -60,7 +60,6 @@ _POWERSHELL = re.compile(
 )
 _BRACES = {"c": _C, "rust": _RUST, "go": _GO, "csharp": _CSHARP, "powershell": _POWERSHELL}
 _DIRECTIVE = re.compile(r"^[ \t]*#[^\n]*", re.MULTILINE)
-_TOKEN = re.compile(r"\w+|[^\w\s]")
 _FIELD = re.compile(r"\{([^{}]*)\}")
 
 
@@ -81,24 +80,6 @@ def masked_code(code: str, language: Language) -> str:
     pattern = _PYTHON if language.lexis == "python" else _BRACES[language.lexis]
     masked = pattern.sub(_blanked, code)
     return _DIRECTIVE.sub(_blanked, masked) if language.lexis == "c" else masked
-
-
-def normalised_code(code: str, language: Language | None = None) -> str:
-    """Return ``code`` so that programs which differ in comments and layout alone are equal.
-
-    Names and strings stay, so programs that differ in names alone are not. Of Python the
-    indentation stays too. Without a language comments stay as well.
-    """
-    python = language is not None and language.lexis == "python"
-    if language is not None:
-        pattern = _PYTHON if python else _BRACES[language.lexis]
-        code = pattern.sub(lambda found: " " if found["comment"] is not None else found[0], code)
-    if not python:
-        return " ".join(_TOKEN.findall(code))
-    lines = [line for line in code.expandtabs().split("\n") if line.strip()]
-    return "\n".join(
-        " " * (len(line) - len(line.lstrip())) + " ".join(_TOKEN.findall(line)) for line in lines
-    )
 
 
 def defines(code: str, name: str) -> bool:

@@ -17,8 +17,6 @@ from halo_forge.rlvr.history import Tally, pass_rates
 from halo_forge.rlvr.honesty import gap_alarm, gap_record, suspicious_record, tailored
 from halo_forge.rlvr.shaping import shaped
 from halo_forge.rlvr.stopping import best_cycle, decide
-from halo_forge.rlvr.verifiers.languages import LANGUAGES
-from halo_forge.rlvr.verifiers.lexical import normalised_code
 from tests.fakes import make_prompt, make_verdict
 from tests.run_directory import make_run
 
@@ -120,23 +118,6 @@ def test_shaping_by_what_was_kept() -> None:
     assert after(*[(99, 1.0)] * 9) == (1.0, 0.1)
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "language", "alike"),
-    [
-        ("int a = 1; // one", "int  a=1;/* two */", "cpp", True),
-        ("int a = 1;", "int b = 1;", "cpp", False),
-        ('puts("// x");', 'puts("// y");', "cpp", False),
-        ("if x:\n    y()  # z\n\n", "if x:\n    y( )", "python", True),
-        ("if x:\n    y()\nz()", "if x:\n    y()\n    z()", "python", False),
-        ("a  b", "a b", None, True),
-    ],
-)
-def test_normalised_programs(one: str, other: str, language: str | None, alike: bool) -> None:
-    """Comments and layout do not count; names, strings and Python's indentation do."""
-    row = LANGUAGES[language] if language else None
-    assert (normalised_code(one, row) == normalised_code(other, row)) is alike
-
-
 def _fenced(code: str) -> str:
     return f"```cpp\n{code}\n```"
 
@@ -144,20 +125,16 @@ def _fenced(code: str) -> str:
 def test_diversity_by_hand() -> None:
     """Programs are counted by prompt; pass@k for all k answers is the share that is solved."""
     prompt = make_prompt("a", language="cpp")
-    programs = ["int main(){a();}", "int main(){ a(); } // same", "int main(){b();}", "nothing"]
+    programs = ["int main(){a();}", "int main(){ a(); } // same", "int main(){b(1);}", "nothing"]
     verdicts = [make_verdict(prompt, n, float(n == 2), _fenced(c)) for n, c in enumerate(programs)]
     verdicts += [make_verdict("b", n, 0.0, _fenced("int main(){a();}")) for n in range(4)]
-
-    def program(sample: Any) -> str:
-        return sample.completion.splitlines()[1]
-
-    rates = prompt_rates(verdicts, program)
+    rates = prompt_rates(verdicts)
     assert rates["distinct_share"] == {"a": 0.75, "b": 0.25}
     record = diversity_record(verdicts, rates, seed=0)
     assert (record["distinct_programs"], record["distinct_share"]) == (2.0, 0.5)
     assert (record["pass_at_k"]["k"], record["pass_at_k"]["mean"]) == (4, 0.5)
     assert diversity_record(verdicts[1:], rates, seed=0)["pass_at_k"]["k"] is None
-    assert diversity_record([], prompt_rates([], program), seed=0) == {}
+    assert diversity_record([], prompt_rates([]), seed=0) == {}
 
 
 def test_first_time_and_lost() -> None:
