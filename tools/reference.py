@@ -110,7 +110,7 @@ def _setting_lines() -> Iterator[str]:
         for section in sections_of(model):
             value = _value(whole, section)
             keys = [k for k in fields_of(model) if k.rpartition(".")[0] == section]
-            free = sorted(k.removeprefix(section) for k in model.NOT_IN_DIGEST & set(keys))
+            free = sorted(k.removeprefix(section) for k in model.free_keys() & set(keys))
             alike = f"{value!r} {free}"
             if alike in shown:
                 yield f"\n**{section}**: as in [{shown[alike]}](#{shown[alike]})."
@@ -129,7 +129,7 @@ def _table(model: type[Section], keys: list[str]) -> Iterator[str]:
     whole = model()
     for key in keys:
         info = fields_of(model)[key]
-        star = "*" if key in model.NOT_IN_DIGEST else ""
+        star = "*" if key in model.free_keys() else ""
         yield (
             f"| `{key}`{star} | {_type(info)} | {_default(_value(whole, key))} "
             f"| {_cell(info.description or '')} |"

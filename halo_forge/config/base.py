@@ -36,12 +36,24 @@ class Section(BaseModel):
     """Top-level spellings that files may use, and the dotted key each stands for."""
 
     NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset()
-    """Settings that may change between attempts: they cannot change a result."""
+    """Settings of this section that may change between attempts: they cannot change a result."""
+
+    @classmethod
+    def free_keys(cls) -> frozenset[str]:
+        """Return `NOT_IN_DIGEST` of this section and of those within, by dotted key."""
+        inner = {
+            f"{name}.{key}"
+            for name, field in cls.model_fields.items()
+            if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+            for key in field.annotation.free_keys()
+        }
+        return cls.NOT_IN_DIGEST | inner
 
     def guarded(self) -> dict[str, Any]:
         """Return the settings that every attempt at the same work must share, by dotted key."""
         flat = flatten(self.model_dump(mode="json"))
-        return {key: value for key, value in flat.items() if key not in self.NOT_IN_DIGEST}
+        free = self.free_keys()
+        return {key: value for key, value in flat.items() if key not in free}
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

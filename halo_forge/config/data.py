@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,7 +12,11 @@ __all__ = ["DecontaminationSettings", "ValidateConfig"]
 
 
 class DecontaminationSettings(Section):
-    """Benchmarks that must not be trained on."""
+    """Benchmarks that must not be trained on; what is left of the data counts, and is compared."""
+
+    NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset(
+        {"against", "action", "ngram", "share", "code_ngram", "code_share"}
+    )
 
     against: tuple[str, ...] = ()
     """Benchmarks: files, public data sets (`NAME`, `NAME/SPLIT`, or `NAME=FOLDER` for a local copy)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,10 @@ __all__ = ["FitSettings"]
 
 class FitSettings(Section):
     """What the learner needs to know of a training phase."""
+
+    NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset(
+        {"dataloader_num_workers", "dataloader_pin_memory"}
+    )
 
     epochs: PositiveInt = 1
     """Passes over the answers."""

@@ -37,6 +37,8 @@ __all__ = [
 class LoopSettings(AlgorithmSettings):
     """The generate-verify-select-train loop."""
 
+    NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset({"num_cycles"})
+
     num_cycles: int = Field(3, ge=0)
     """Cycles of generate, verify, select, train; 0 only judges the held-out prompts."""
 
@@ -97,6 +99,8 @@ class TrainingSettings(FitSettings):
 class EvaluationSettings(Section):
     """The held-out prompts, judged before the first cycle and after every one."""
 
+    NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset({"hidden_gap_alarm"})
+
     samples_per_prompt: PositiveInt = 4
     """Answers sampled for each held-out prompt."""
 
@@ -152,36 +156,7 @@ class RaftConfig(Section):
     """Trackers beside `metrics.jsonl`, which is always written."""
 
     NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset(
-        {
-            *(f"decontaminate.{name}" for name in DecontaminationSettings.model_fields),
-            "eval_prompts",
-            "evaluation.hidden_gap_alarm",
-            "generation.server.api_key_env",
-            "generation.server.concurrency",
-            "generation.server.retries",
-            "generation.server.timeout",
-            "hardware.kv_cache_gb",
-            "hardware.memory_fraction",
-            "hardware.profile",
-            "hardware.stage_isolation",
-            "model.name",
-            "output_dir",
-            "prompts",
-            "raft.num_cycles",
-            "replay",
-            "sft_checkpoint",
-            "report_to",
-            "stopping.plateau",
-            "verifier.host",
-            "verifier.max_workers",
-            "verifier.niceness",
-            "verifier.require_sandbox",
-            "verifier.ssh_key",
-            "verifier.user",
-            "verifier.verdict_cache",
-            "training.dataloader_num_workers",
-            "training.dataloader_pin_memory",
-        }
+        {"eval_prompts", "output_dir", "prompts", "replay", "sft_checkpoint", "report_to"}
     )
     """Settings that may change between attempts: they cannot change a result. Files and models are
     compared by content, not by name."""

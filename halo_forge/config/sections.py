@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -28,6 +28,8 @@ __all__ = [
 
 class ModelSettings(Section):
     """Which model, and how it is loaded."""
+
+    NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset({"name"})
 
     name: str = "builtin:smollm2-135m"
     """Model to start from: `builtin:NAME`, a local folder, or a hub id."""
@@ -121,6 +123,10 @@ class GenerationSettings(Section):
 class HardwareSettings(Section):
     """How the machine is used."""
 
+    NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset(
+        {"kv_cache_gb", "memory_fraction", "profile", "stage_isolation"}
+    )
+
     profile: Literal["auto", "strix-halo", "cuda", "cpu"] = "auto"
     """Kind of machine; sets variables before torch starts, and what is `auto` below. `auto` looks
     at the graphics card."""
@@ -164,6 +170,10 @@ class ImageSettings(Section):
 
 class VerifierSettings(Section):
     """Who judges the answers, and under which limits."""
+
+    NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset(
+        {"host", "max_workers", "niceness", "require_sandbox", "ssh_key", "user", "verdict_cache"}
+    )
 
     type: str = "gcc"
     """A registered verifier's name."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -14,6 +14,10 @@ __all__ = ["ServerSettings"]
 
 class ServerSettings(Section):
     """Which server answers, and how it is asked."""
+
+    NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset(
+        {"api_key_env", "concurrency", "retries", "timeout"}
+    )
 
     base_url: str | None = None
     """Address of the server up to its version, such as `http://127.0.0.1:8080/v1`."""

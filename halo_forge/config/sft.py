@@ -29,6 +29,10 @@ _QLORA_ADVICE = (
 class DataSettings(Section):
     """What is learned from."""
 
+    NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset(
+        {"dataset", "max_samples", "source", "train_file", "validation_file"}
+    )
+
     train_file: str | None = None
     """Training file (JSONL), or the solutions of built-in tasks (`builtin:LANGUAGE/SPLIT`)."""
 
@@ -92,6 +96,8 @@ class QloraSettings(Section):
 class SftTrainingSettings(FitSettings):
     """The gradient steps."""
 
+    NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset(FitSettings.NOT_IN_DIGEST | {"save_steps"})
+
     epochs: PositiveInt = 3
     """Passes over the training records."""
 
@@ -126,26 +132,7 @@ class SFTConfig(Section):
     report_to: tuple[str, ...] = ("tensorboard",)
     """Trackers beside `metrics.jsonl`, which is always written."""
 
-    NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset(
-        {
-            *(f"decontaminate.{name}" for name in DecontaminationSettings.model_fields),
-            "data.dataset",
-            "data.max_samples",
-            "data.source",
-            "data.train_file",
-            "data.validation_file",
-            "hardware.kv_cache_gb",
-            "hardware.memory_fraction",
-            "hardware.profile",
-            "hardware.stage_isolation",
-            "model.name",
-            "output_dir",
-            "report_to",
-            "training.dataloader_num_workers",
-            "training.dataloader_pin_memory",
-            "training.save_steps",
-        }
-    )
+    NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset({"output_dir", "report_to"})
     """Settings that may change between attempts: they cannot change a result. Files and models are
     compared by content, not by name."""
 

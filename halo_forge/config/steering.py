@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -69,6 +69,8 @@ class ShapingSettings(Section):
 
 class StoppingSettings(Section):
     """When a run ends before its last cycle; judged by the held-out prompts."""
+
+    NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset({"plateau"})
 
     on_degradation: Literal["stop", "rollback", "continue"] = "stop"
     """When the held-out prompts do significantly worse than after the best cycle: end the run, go
