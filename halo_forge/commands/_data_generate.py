@@ -59,11 +59,7 @@ _NOT_THE_JUDGES = {"max_workers", "require_sandbox"}
 @_options.config_files
 @_options.settings(GenerateConfig, _FLAGS)
 @_options.assignments
-@_options.dry_run
-@_options.json_output
-@_options.progress
-@_options.quiet
-@_options.verbose
+@_options.long_running
 @click.pass_context
 def command(
     ctx: click.Context,

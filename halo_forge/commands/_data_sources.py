@@ -63,11 +63,7 @@ _list_all = click.option("--list", "list_all", is_flag=True, help="List the data
 @_list_all
 @_options.settings(SourceConfig, _TRAINING_FLAGS)
 @_overwrite
-@_options.dry_run
-@_options.json_output
-@_options.progress
-@_options.quiet
-@_options.verbose
+@_options.long_running
 @click.pass_context
 def prepare_command(
     ctx: click.Context,
@@ -110,11 +106,7 @@ def prepare_command(
 @_list_all
 @_options.settings(SourceConfig, _PROMPT_FLAGS)
 @_overwrite
-@_options.dry_run
-@_options.json_output
-@_options.progress
-@_options.quiet
-@_options.verbose
+@_options.long_running
 @click.pass_context
 def prompts_command(
     ctx: click.Context,

@@ -31,6 +31,7 @@ __all__ = [
     "dry_run",
     "fork",
     "json_output",
+    "long_running",
     "note",
     "progress",
     "quiet",
@@ -249,6 +250,11 @@ progress = click.option(
     type=click.Choice(["auto", "rich", "plain", "none"]),
     help="Live display, plain lines, or nothing; auto (when not given) looks at the terminal.",
 )
+
+
+def long_running(function: CommandT) -> CommandT:
+    """Add what every command that takes its time has: --dry-run, --json, how it is shown."""
+    return dry_run(json_output(progress(quiet(verbose(function)))))
 
 
 def _read(model: type[Section], key: str, text: str) -> Any:

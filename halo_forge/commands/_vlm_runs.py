@@ -62,11 +62,7 @@ def _of_pictures(
 @_weights
 @_options.assignments
 @_options.fork
-@_options.dry_run
-@_options.json_output
-@_options.progress
-@_options.quiet
-@_options.verbose
+@_options.long_running
 @click.pass_context
 def train(
     ctx: click.Context,
@@ -104,11 +100,7 @@ def train(
     "--resume", is_flag=True, help="Only go on with the run in --output; never begin one."
 )
 @_options.fork
-@_options.dry_run
-@_options.json_output
-@_options.progress
-@_options.quiet
-@_options.verbose
+@_options.long_running
 @click.pass_context
 def sft(
     ctx: click.Context,
@@ -138,11 +130,7 @@ def sft(
 @_options.settings(BenchmarkConfig, _of_pictures(BENCHMARK_FLAGS), preset=_BENCHMARK)
 @_weights
 @_options.assignments
-@_options.dry_run
-@_options.json_output
-@_options.progress
-@_options.quiet
-@_options.verbose
+@_options.long_running
 @click.pass_context
 def benchmark(
     ctx: click.Context, dry_run: bool, as_json: bool, progress: str | None, quiet: bool

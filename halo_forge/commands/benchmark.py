@@ -92,11 +92,7 @@ def command() -> None:
 @_options.config_files
 @_options.settings(BenchmarkConfig, BENCHMARK_FLAGS)
 @_options.assignments
-@_options.dry_run
-@_options.json_output
-@_options.progress
-@_options.quiet
-@_options.verbose
+@_options.long_running
 @click.pass_context
 def run(
     ctx: click.Context, dry_run: bool, as_json: bool, progress: str | None, quiet: bool
@@ -117,11 +113,7 @@ def run(
 @_options.config_files
 @_options.settings(BenchmarkConfig, _EVAL_FLAGS)
 @_options.assignments
-@_options.dry_run
-@_options.json_output
-@_options.progress
-@_options.quiet
-@_options.verbose
+@_options.long_running
 @click.pass_context
 def evaluate(
     ctx: click.Context, dry_run: bool, as_json: bool, progress: str | None, quiet: bool
@@ -144,11 +136,7 @@ def evaluate(
 @command.command("full")
 @_options.settings(FullConfig, _FULL_FLAGS)
 @_options.assignments
-@_options.dry_run
-@_options.json_output
-@_options.progress
-@_options.quiet
-@_options.verbose
+@_options.long_running
 @click.pass_context
 def full(
     ctx: click.Context, dry_run: bool, as_json: bool, progress: str | None, quiet: bool

@@ -18,11 +18,7 @@ _PRESET = Path("builtin:demo")
 @_options.setting(RaftConfig, "output_dir", "--output", "-o", shown=f"as in {_PRESET}")
 @_options.setting(RaftConfig, "seed", "--seed")
 @_options.assignments
-@_options.dry_run
-@_options.json_output
-@_options.progress
-@_options.quiet
-@_options.verbose
+@_options.long_running
 @click.pass_context
 def command(
     ctx: click.Context, dry_run: bool, as_json: bool, progress: str | None, quiet: bool

@@ -35,11 +35,7 @@ def command() -> None:
 @_options.settings(RaftConfig, RAFT_FLAGS)
 @_options.assignments
 @_options.fork
-@_options.dry_run
-@_options.json_output
-@_options.progress
-@_options.quiet
-@_options.verbose
+@_options.long_running
 @click.pass_context
 def train(
     ctx: click.Context,
@@ -73,11 +69,7 @@ def train(
 @_options.config_files
 @_options.settings(RaftConfig, REPLAY_FLAGS)
 @_options.assignments
-@_options.dry_run
-@_options.json_output
-@_options.progress
-@_options.quiet
-@_options.verbose
+@_options.long_running
 @click.pass_context
 def replay(
     ctx: click.Context,
@@ -119,11 +111,7 @@ def replay(
 @_options.config_files
 @_options.settings(StudyConfig, _STUDY_FLAGS)
 @_options.assignments
-@_options.dry_run
-@_options.json_output
-@_options.progress
-@_options.quiet
-@_options.verbose
+@_options.long_running
 @click.pass_context
 def study(
     ctx: click.Context, dry_run: bool, as_json: bool, progress: str | None, quiet: bool

@@ -53,11 +53,7 @@ def command() -> None:
     "--resume", is_flag=True, help="Only go on with the run in --output; never begin one."
 )
 @_options.fork
-@_options.dry_run
-@_options.json_output
-@_options.progress
-@_options.quiet
-@_options.verbose
+@_options.long_running
 @click.pass_context
 def train(
     ctx: click.Context,
