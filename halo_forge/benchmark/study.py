@@ -120,6 +120,7 @@ def _run(config: StudyConfig, arm: Arm, seed: int, folder: StudyDir, observer: O
             "training": config.sft.model_dump(),
             "lora": config.lora.model_dump(),
             "hardware": config.hardware.model_dump(),
+            "images": config.images.model_dump(),
             "report_to": config.report_to,
         }
     )

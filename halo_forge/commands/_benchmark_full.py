@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
 import orjson
 
@@ -10,6 +13,9 @@ from halo_forge.commands._output import echo_grid, echo_json
 from halo_forge.config.base import flatten
 from halo_forge.config.full import FullConfig
 from halo_forge.config.load import Resolved
+
+if TYPE_CHECKING:
+    from halo_forge.benchmark.full import FullResult
 
 __all__ = ["show_full"]
 
@@ -28,16 +34,27 @@ def show_full(resolved: Resolved[FullConfig], display: Display, *, dry_run: bool
             click.echo(f"\nModels: {', '.join(config.models)}")
         return
     from halo_forge.benchmark.full import run_full
-    from halo_forge.report.full import full_grid, full_record, full_sentences
+    from halo_forge.report.full import full_record
     from halo_forge.store.atomic import write_text
     from halo_forge.store.full_dir import FullDir
+
+    results: list[FullResult] = []
+    try:
+        for result in run_full(config, display.observer()):
+            results.append(result)
+            text = orjson.dumps(full_record(result), option=orjson.OPT_INDENT_2).decode()
+            write_text(FullDir(result.folder).result_path, text + "\n")
+    finally:
+        _show(results, config, display)
+
+
+def _show(results: Sequence[FullResult], config: FullConfig, display: Display) -> None:
+    """Print what came of the models that are done."""
+    from halo_forge.report.full import full_grid, full_record, full_sentences
     from halo_forge.utils.text import printable
 
-    results = []
-    for result in run_full(config, display.observer()):
-        results.append(result)
-        text = orjson.dumps(full_record(result), option=orjson.OPT_INDENT_2).decode()
-        write_text(FullDir(result.folder).result_path, text + "\n")
+    if not results:
+        return
     if display.as_json:
         echo_json([full_record(result) for result in results])
         return

@@ -100,6 +100,12 @@ def replay(
     resolved = _options.resolve(ctx, RaftConfig, files=[config])
     if resolved.sources["output_dir"].startswith(str(config)):
         raise UserError("a replay is a run of its own: say where it goes with --output DIR")
+    for key in ("prompts", "eval_prompts"):
+        if getattr(resolved.value, key) and not resolved.sources[key].startswith(str(config)):
+            raise UserError(
+                f"{key}: a replay has those of {run}; leave it out (--set eval_prompts=null "
+                "measures nothing)"
+            )
     value, _ = replayed(resolved.value.model_copy(update={"replay": str(run)}))
     if dry_run:
         show_plan(Resolved(value, resolved.sources), as_json=as_json)

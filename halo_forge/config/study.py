@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import model_validator
+from pydantic import ValidationError, model_validator
 
 from halo_forge.config.base import PositiveInt
 from halo_forge.config.raft import RaftConfig
@@ -44,6 +44,13 @@ class StudyConfig(RaftConfig):
                 f"{', '.join(self.reading_verdicts)}: tells a control the verdicts that it must do "
                 "without, and gives the arms other prompts or numbers of answers; leave that out"
             )
+        if self.replay is not None:
+            raise ValueError("replay: a study samples its own answers; leave it out")
+        for arm in self.arms:
+            try:
+                self.arm(arm, self.seed, self.output_dir)
+            except ValidationError as error:
+                raise ValueError(f"arm {arm}: {error.errors()[0]['msg']}") from error
         return self
 
     def arm(self, arm: Arm, seed: int, output: str, **changes: object) -> RaftConfig:
@@ -55,7 +62,8 @@ class StudyConfig(RaftConfig):
         given = self.model_dump(exclude_unset=True, exclude={"arms", "seeds", "sft"})
         control = "none" if arm in {"verified", "sft"} else arm
         given |= {"output_dir": output, "seed": seed}
-        loop = {"control": control, **({"num_cycles": 0} if arm == "sft" else {})}
+        measured_only = {"num_cycles": 0, "kl_coef": 0.0}
+        loop = {"control": control, **(measured_only if arm == "sft" else {})}
         given["raft"] = {**given.get("raft", {}), **loop}
         given["stopping"] = {"on_degradation": "continue", "plateau": 0}
         return RaftConfig.model_validate({**given, **changes})

@@ -79,13 +79,17 @@ class TrainingRecord:
 
         Of pictures it is which they are: many questions are about one.
         """
-        return digest(self.images) if self.images else self.asked
+        return digest(pictures_digest(self.images)) if self.images else self.asked
 
     @property
     def asked(self) -> str:
         """What tells related records apart: the user's words, or the whole of a plain text."""
         turns = [message.content for message in self.messages if message.role == "user"]
-        return self.text if self.text is not None else "\n".join([*turns, *self.images])
+        return (
+            self.text
+            if self.text is not None
+            else "\n".join([*turns, *pictures_digest(self.images)])
+        )
 
 
 def load_training(

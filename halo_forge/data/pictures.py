@@ -29,8 +29,12 @@ def locate(images: Iterable[str], folder: Path) -> tuple[str, ...]:
         if name.startswith(_ELSEWHERE):
             found.append(name)
             continue
-        path = (folder / Path(name).expanduser()).absolute()
-        if not path.is_file():
+        try:
+            path = (folder / Path(name).expanduser()).absolute()
+            is_there = path.is_file()
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ConfigError([f"image {name[:60]!r} is no name of a file: {error}"]) from error
+        if not is_there:
             near = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
             raise ConfigError(
                 [f"there is no image {path}.{did_you_mean(path.name, near)} Its name is read from "

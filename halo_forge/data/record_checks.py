@@ -36,7 +36,8 @@ def code_findings(record: Record) -> Iterator[Finding]:
 
 def test_findings(record: Record, reference: Reference) -> Iterator[Finding]:
     """Check what the tests of a prompt can tell apart."""
-    judged = reference.tests or reference.test_code or reference.expected_output is not None
+    told = (reference.expected_output, reference.ground_truth)
+    judged = reference.tests or reference.test_code or any(one is not None for one in told)
     if not judged:
         message = "no tests, so only compilation can be judged"
         yield record.finding("warning", "no-tests", message)

@@ -28,6 +28,7 @@ from halo_forge.data.decontaminate import Benchmarks, Overlap
 from halo_forge.data.findings import Finding, Kind, Lengths, Record, Report
 from halo_forge.data.gold import Judge, check_gold
 from halo_forge.data.near_duplicates import NearDuplicates
+from halo_forge.data.pictures import locate
 from halo_forge.data.record_checks import code_findings, test_findings
 from halo_forge.data.shapes import parse_record, read_records, shape_of, tell_kind
 from halo_forge.store.atomic import write_lines
@@ -130,6 +131,8 @@ class _Check:
             return
         try:
             record = parse_record(line, row, self._kind)
+            if record.prompt is not None:
+                locate(record.prompt.images, Path(self._source).parent)
         except ConfigError as error:
             given = row.get("id")
             name = given if isinstance(given, str) else None

@@ -7,6 +7,7 @@ called ``image_text`` for every other type.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,8 @@ from halo_forge.models.refs import base_ref
 from halo_forge.models.weights import read_json
 
 __all__ = ["Adapter", "TextAdapter", "encode_prompt", "open_adapter", "require_sight", "showing"]
+
+_log = logging.getLogger(__name__)
 
 
 class Adapter(Protocol):
@@ -73,6 +76,8 @@ class TextAdapter:
 
     tokenizer: PreTrainedTokenizerBase
     silent: frozenset[int] = frozenset()
+    blind: str = ""
+    """Why a model that sees cannot do so here; empty of one that does not see."""
 
     def encode(self, text: str, pictures: Sequence[Image.Image], where: str) -> list[int]:
         """Return the tokens of a text; see `Adapter`."""
@@ -107,9 +112,14 @@ def open_adapter(ref: str | Path, *, trust_remote_code: bool = False) -> Adapter
         return TextAdapter(tokenizer)
     kind = str(read_json(base / "config.json")["model_type"])
     name = kind if kind in registry.names("adapters") else "image_text"
-    adapter: Adapter = registry.load("adapters", name)(
-        load.resolve(ref), base, tokenizer, trust_remote_code=trust_remote_code
-    )
+    opening = registry.load("adapters", name)
+    try:
+        adapter: Adapter = opening(
+            load.resolve(ref), base, tokenizer, trust_remote_code=trust_remote_code
+        )
+    except UserError as error:  # its processor wants what is not here; words need none
+        _log.info("%s reads words alone here: %s", ref, error)
+        return TextAdapter(tokenizer, blind=str(error))
     return adapter
 
 
@@ -133,6 +143,8 @@ def require_sight(adapter: Adapter, images: Sequence[str], where: str) -> None:
         UserError: If it is one, and there are any.
     """
     if images and isinstance(adapter, TextAdapter):
+        if adapter.blind:
+            raise UserError(f"{where} shows an image: {adapter.blind}")
         raise UserError(
             f"{where} shows an image, and {adapter.tokenizer.name_or_path} is a model of text "
             "alone. Take a vision-language model (--model)."

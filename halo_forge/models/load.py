@@ -140,7 +140,7 @@ def load_model(  # noqa: PLR0913 - keywords, each a setting of its own
     shared = None if unlike else keeper
     if keeper is not None and shared is None:
         keeper.release()
-    attn = choose_attention(attn, folder, torch.device(device))
+    attn = choose_attention(attn, folder, torch.device(device), trust_remote_code=trust_remote_code)
     plain = _base(
         folder, wanted, torch.device(device), attn, shared, trust=trust_remote_code, **special
     )

@@ -6,7 +6,7 @@ it names the prompt that shows it.
 
 from __future__ import annotations
 
-import urllib.error
+import http.client
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,7 +70,9 @@ def _fetched(address: str, settings: ImageSettings, where: str) -> bytes:
     try:
         with urllib.request.urlopen(address, timeout=_SECONDS) as answer:  # noqa: S310 - http(s)
             content: bytes = answer.read(_BYTES + 1)
-    except (OSError, urllib.error.URLError) as error:
+    except (ValueError, http.client.InvalidURL) as error:
+        raise UserError(f"{name} is no address: {error}") from error
+    except (OSError, http.client.HTTPException) as error:
         raise StoreFault(f"{name} could not be fetched: {error}") from error
     if len(content) > _BYTES:
         raise UserError(f"{name} has more than {_BYTES >> 20} MiB")

@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Self
 
-from halo_forge.core.errors import Fault, HaloForgeError
+from halo_forge.core.errors import Fault, HaloForgeError, ModelFault
 from halo_forge.utils.typing import override
 
 __all__ = ["StageProcess", "Tell"]
@@ -113,7 +113,7 @@ class StageProcess:
         code = self._process.exitcode or 0
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
         memory = " (so the kernel does when memory runs out)" if code == -signal.SIGKILL else ""
-        return Fault(
+        return ModelFault(
             f"the process of the stage {self._name} {how}{memory}. What was done is kept; the "
             "same command goes on from there."
         )

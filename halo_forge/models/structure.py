@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["attention", "backbone", "output_layer", "places_of", "plain", "senses"]
 
-_READER = "language_model"
+_READERS = frozenset({"language_model", "text_model"})
 
 
 def plain(model: Model) -> PreTrainedModel:
@@ -35,7 +35,7 @@ def backbone(model: Model) -> nn.Module:
 def senses(model: Model) -> dict[str, nn.Module]:
     """Return the parts that turn pictures into embeddings, by name; a model of text has none."""
     parts = dict(backbone(model).named_children())
-    return {k: v for k, v in parts.items() if k != _READER} if _READER in parts else {}
+    return {k: v for k, v in parts.items() if k not in _READERS} if _READERS & parts.keys() else {}
 
 
 def places_of(

@@ -16,7 +16,7 @@ from functools import partial
 from halo_forge.config.raft import LoopSettings
 from halo_forge.config.steering import Control
 from halo_forge.core.identity import derive_seed
-from halo_forge.core.types import Verdict
+from halo_forge.core.types import Verdict, VerifyResult
 from halo_forge.rlvr.selection import select
 from halo_forge.rlvr.verifiers.base import RewardLevel
 from halo_forge.rlvr.weighting import Choice, alike
@@ -41,11 +41,10 @@ def controlled(
 ) -> Choice:
     """Return the answers that a control trains on, with the verdicts they really have.
 
-    ``unverified`` draws, from all answers that ended by themselves, as many as `select` would keep;
-    neither reward nor substance gate has a say, and of the verdicts only that number is used.
-    ``shuffled`` selects by rewards dealt out anew, and draws as many from what that keeps: rewards
-    spread over more prompts would keep more. Thus neither trains on more than the verifier would.
-    ``compile-only`` keeps what it keeps, as a run with a weaker verifier does.
+    All select as a verified run does, by what they are `told`: shorter answers before longer ones,
+    repeats last. Where that keeps more than the verifier would, since rewards are spread over more
+    prompts, ``unverified`` and ``shuffled`` draw as many from it: of the verdicts ``unverified``
+    uses only that number. ``compile-only`` keeps what it keeps, as a run with a weaker verifier.
 
     Args:
         verdicts: Of one cycle.
@@ -62,13 +61,10 @@ def controlled(
         most=loop.max_per_prompt,
         distinct=loop.distinct,
     )
-    if loop.control == "unverified":
-        ended = [v for v in verdicts if v.result is not None and v.sample.finish_reason == "stop"]
-        return alike(_drawn(ended, len(choosing(verdicts)), seed))
     known = {verdict.sample.id: verdict for verdict in verdicts}
     pretended = choosing(told(verdicts, loop.control, seed))
     kept = [known[verdict.sample.id] for verdict in pretended]
-    if loop.control == "shuffled":
+    if loop.control != "compile-only":
         kept = _drawn(kept, len(choosing(verdicts)), seed)
     return alike(kept)
 
@@ -81,6 +77,7 @@ def named(control: Control) -> dict[str, str]:
 def told(verdicts: Sequence[Verdict], control: Control, seed: int) -> list[Verdict]:
     """Return the verdicts as a control's selection is told them.
 
+    ``unverified`` is told that all are right; neither reward nor substance gate has a say.
     ``shuffled`` deals all verdicts out anew, among answers that ended by themselves and among those
     that were cut, since those are never trained on: the multiset of rewards stays. ``compile-only``
     caps rewards at that for compiling.
@@ -90,6 +87,9 @@ def told(verdicts: Sequence[Verdict], control: Control, seed: int) -> list[Verdi
         control: The control.
         seed: Of the dealing.
     """
+    if control == "unverified":
+        right = VerifyResult(success=True, reward=1.0)
+        return [v if v.result is None else replace(v, result=right) for v in verdicts]
     if control == "compile-only":
         return [_capped(verdict) for verdict in verdicts]
     if control != "shuffled":

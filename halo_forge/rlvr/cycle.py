@@ -246,7 +246,7 @@ def _record(
     above = sum(v.result.reward >= bar.threshold for v in verdicts if v.result)
     return {
         **cycle_record(verdicts, choice.good),
-        **choice_record(choice, verdicts, config.raft, config.raft.reward_threshold),
+        **choice_record(choice, verdicts, config.raft, bar.threshold),
         **(crew.source.record(cycle) if crew.source is not None else {}),
         "above_threshold": above,
         "effective_threshold": bar.threshold,

@@ -10,6 +10,7 @@ from typing import Any
 from halo_forge.core.types import Verdict
 from halo_forge.rlvr.history import Tallies
 from halo_forge.rlvr.programs import program_key
+from halo_forge.rlvr.selection import by_prompt
 from halo_forge.stats import bootstrap_rate
 
 __all__ = ["PromptRates", "diversity_record", "movement_record", "prompt_rates"]
@@ -29,10 +30,7 @@ def prompt_rates(verdicts: Sequence[Verdict]) -> PromptRates:
     Args:
         verdicts: Verdicts; faults are passed over.
     """
-    groups: dict[str, list[Verdict]] = {}
-    for verdict in verdicts:
-        if verdict.result is not None:
-            groups.setdefault(verdict.sample.prompt.id, []).append(verdict)
+    groups = by_prompt(v for v in verdicts if v.result is not None)
     rates: dict[str, dict[str, float]] = {"pass_rate": {}, "pass_at_k": {}, "distinct_share": {}}
     for name, group in sorted(groups.items()):
         passed = [bool(v.result and v.result.success) for v in group]

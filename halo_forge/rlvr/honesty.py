@@ -26,14 +26,15 @@ _ENDS = "\"'`()[]{};, \t"
 def gap_record(verdicts: Sequence[Verdict], seed: int) -> dict[str, Any]:
     """Return how much higher the rate of passing is than that of passing hidden tests as well.
 
-    Of answers whose prompts have hidden tests; ``{}`` where none has. The unit is the prompt. An
-    answer that fails its own tests fails in both, so the gap is never negative.
+    Of answers whose prompts have hidden tests; ``{}`` where none was scored by them. The unit is
+    the prompt. An answer that fails its own tests fails in both, so the gap is never negative.
 
     Returns:
         ``hidden_gap``: its mean over prompts with a 95 % interval, and ``p_value``.
     """
     shown: dict[str, list[float]] = {}
     hidden: dict[str, list[float]] = {}
+    is_scored = False
     for verdict in verdicts:
         result, reference = verdict.result, verdict.sample.prompt.reference
         if result is None or not (reference.hidden_tests or reference.hidden_test_code):
@@ -41,9 +42,10 @@ def gap_record(verdicts: Sequence[Verdict], seed: int) -> dict[str, Any]:
         # a program that does not build has no hidden tests run, and fails all of them
         if result.success and not result.metadata.get("hidden_total"):
             continue
+        is_scored = is_scored or bool(result.metadata.get("hidden_total"))
         shown.setdefault(verdict.sample.prompt.id, []).append(float(result.success))
         hidden.setdefault(verdict.sample.prompt.id, []).append(float(hidden_passed(result)))
-    if not shown:
+    if not is_scored:
         return {}
     names = sorted(shown)
     before, after = ([_mean(group[name]) for name in names] for group in (hidden, shown))

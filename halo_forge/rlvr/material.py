@@ -10,6 +10,7 @@ from halo_forge.config.raft import RaftConfig
 from halo_forge.core.errors import UserError
 from halo_forge.core.types import Prompt
 from halo_forge.data.decontaminate import decontaminate_prompts
+from halo_forge.data.pictures import pictures_digest
 from halo_forge.data.prompts import load_prompts
 
 __all__ = ["Material", "read_material"]
@@ -44,11 +45,16 @@ def read_material(config: RaftConfig) -> Material:
         load_prompts(config.prompts, system=system), config.decontaminate
     )
     heldout = load_prompts(config.eval_prompts, system=system) if config.eval_prompts else []
-    trained = {(prompt.text, prompt.images) for prompt in cleaned.kept}
-    leaks = [prompt.id for prompt in heldout if (prompt.text, prompt.images) in trained]
+    trained = set(map(_asked, cleaned.kept))
+    leaks = [prompt.id for prompt in heldout if _asked(prompt) in trained]
     if leaks:
         raise UserError(
             f"{config.eval_prompts}: {len(leaks)} held-out prompts are also trained on, first "
             f"{leaks[0]!r}. A rate measured on them would show memory, not learning."
         )
     return Material(cleaned.kept, heldout, cleaned.facts)
+
+
+def _asked(prompt: Prompt) -> tuple[str, tuple[str, ...]]:
+    """Return what a prompt shows: pictures by their content, wherever they lie."""
+    return prompt.text, tuple(pictures_digest(prompt.images))

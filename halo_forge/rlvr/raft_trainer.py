@@ -86,10 +86,10 @@ class RAFTTrainer:
             learner = _learner(None if isolates(config.hardware) else keeper)
             self._check_parts(start, learner)
             guarded = self._guarded(start, verifier, prompts, eval_prompts)
-            if source is not None:
-                source.check(config, guarded)
             if rates:
                 guarded["curriculum.history"] = digest(rates)
+            if source is not None:
+                source.check(config, guarded)
             stack.enter_context(run.lock())
             self._claim(run, guarded, material)
             if source is not None:

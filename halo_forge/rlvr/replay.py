@@ -16,7 +16,7 @@ from halo_forge.config.raft import RaftConfig
 from halo_forge.core.errors import StoreFault, UserError
 from halo_forge.core.identity import digest
 from halo_forge.engines.base import Engine
-from halo_forge.store.atomic import disk_errors, write_lines
+from halo_forge.store.atomic import lend
 from halo_forge.store.records import read_records
 from halo_forge.store.run_dir import RunDir, difference
 
@@ -26,6 +26,7 @@ _ANSWERS = (
     "generation.",
     "adaptive.",
     "curriculum.",
+    "images.",
     "raft.samples_per_prompt",
     "raft.temperature_growth",
     "raft.max_temperature",
@@ -67,9 +68,13 @@ class Source:
             if key.startswith(_ANSWERS) and key in self.guarded and key != _ELSEWHERE
         ]
         if config.generation.sampling == "adaptive":
-            was, now = self.guarded.get("raft.reward_threshold"), config.raft.reward_threshold
-            if was != now:
-                differing.append(f"  raft.reward_threshold: {was!r} there, {now!r} here")
+            differing += [
+                f"  {key}: {was!r} there, {now!r} here"
+                for key, was, now in difference(self.guarded, guarded)
+                if key.startswith("shaping.") or key == "raft.reward_threshold"
+            ]
+            if config.shaping.kind == "adaptive":
+                differing.append("  shaping.kind: adaptive, which moves by what an algorithm keeps")
         if differing:
             raise UserError(
                 "\n".join(
@@ -114,7 +119,7 @@ class Source:
             StoreFault: If a journal cannot be read or written.
         """
         for path in (RunDir.samples_path, RunDir.verified_path):
-            _lend(path(self.run, cycle), path(run, cycle))
+            lend(path(self.run, cycle), path(run, cycle))
 
     def bring_baseline(self, run: RunDir, guarded: Mapping[str, Any]) -> None:
         """Spare ``run`` the held-out answers of the start model, where it would give the same."""
@@ -122,7 +127,7 @@ class Source:
         keys = [*same, *(key for key in guarded if key.startswith("evaluation."))]
         old, new = self.run.eval_path(0), run.eval_path(0)
         if all(self.guarded.get(k) == guarded.get(k) for k in keys):
-            _lend(old, new)
+            lend(old, new)
 
 
 def replayed(config: RaftConfig) -> tuple[RaftConfig, Source | None]:
@@ -147,10 +152,3 @@ def replayed(config: RaftConfig) -> tuple[RaftConfig, Source | None]:
     if config.eval_prompts is not None:
         changes["eval_prompts"] = str(run.eval_prompts_path)
     return config.model_copy(update=changes), Source(run, info["guarded"])
-
-
-def _lend(old: Path, new: Path) -> None:
-    """Copy a journal, unless the new one is there."""
-    if old.exists() and not new.exists():
-        with disk_errors(old), old.open("rb") as lines:
-            write_lines(new, lines)

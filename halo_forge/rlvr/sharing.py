@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from halo_forge.store.atomic import disk_errors, write_lines
+from halo_forge.store.atomic import lend
 from halo_forge.store.run_dir import RunDir, difference
 
 __all__ = ["borrow"]
@@ -43,8 +43,5 @@ def borrow(run: RunDir, twin: RunDir, guarded: Mapping[str, Any]) -> bool:
         (twin.samples_path(1), run.samples_path(1)),
         (twin.verified_path(1), run.verified_path(1)),
     ):
-        if there.exists() and not here.exists():
-            with disk_errors(there), there.open("rb") as lines:
-                write_lines(here, lines)
-            taken = True
+        taken = lend(there, here) or taken
     return taken

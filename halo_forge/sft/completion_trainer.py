@@ -37,9 +37,9 @@ class CompletionTrainer(ResumableTrainer):
         super().__init__(model=model, **kwargs)
         alone = self.accelerator.num_processes == 1
         self._chunked = bare and alone and not self.aux_loss_enabled
-        if self._chunked:
-            # Some models (Qwen2.5-VL) say that their own loss knows nothing of other batches.
-            self.model_accepts_loss_kwargs = True
+        # Some models (Qwen2.5-VL) say that their own loss knows nothing of other batches; no loss
+        # here is theirs.
+        self.model_accepts_loss_kwargs = True
 
     @override
     def compute_loss(

@@ -47,7 +47,7 @@ class PicturedCollator:
                 [one.long() for one in labels], batch_first=True, padding_value=-100
             ),
             **self._adapter.roles(tokens),
-            **self._look([name for row in rows for name in row[PICTURES]]),
+            **self._look([name for row in rows for name in row.get(PICTURES, ())]),
         }
 
     def _look(self, pictures: Sequence[str]) -> Mapping[str, Tensor]:

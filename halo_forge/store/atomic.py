@@ -19,6 +19,7 @@ from halo_forge.core.errors import StoreFault
 
 __all__ = [
     "disk_errors",
+    "lend",
     "replace_directory",
     "settle",
     "sync_directory",
@@ -91,6 +92,19 @@ def write_lines(path: Path, lines: Iterable[bytes]) -> int:
             Path(name).unlink(missing_ok=True)
             raise
     return count
+
+
+def lend(source: Path, target: Path) -> bool:
+    """Copy a file that is there to a place where none is; return whether it was copied.
+
+    Raises:
+        StoreFault: If one cannot be read or the other not be written.
+    """
+    if target.exists() or not source.exists():
+        return False
+    with disk_errors(source), source.open("rb") as lines:
+        write_lines(target, lines)
+    return True
 
 
 @contextlib.contextmanager

@@ -39,10 +39,9 @@ class FullDir:
         """The training run."""
         return RunDir(self.path / "raft")
 
-    @property
-    def final(self) -> RunDir:
-        """The measurement after training."""
-        return RunDir(self.path / "final")
+    def final(self, cycles: int) -> RunDir:
+        """The measurement after so many cycles of training."""
+        return RunDir(self.path / f"final_{cycles}")
 
     @property
     def load_path(self) -> Path:

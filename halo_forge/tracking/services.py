@@ -6,13 +6,13 @@ import importlib
 import logging
 import math
 import sys
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, ClassVar
 
 from halo_forge.core.errors import UserError
-from halo_forge.core.identity import content_id
 from halo_forge.utils.typing import override
 
 __all__ = ["TrackioTracker", "WandbTracker"]
@@ -85,6 +85,14 @@ class _ServiceTracker:
             _log.warning("%s: %s", self.MODULE, error)
 
 
+def _own_id(path: Path) -> str:
+    """Return what the run in ``path`` is called there: made once, and gone with the folder."""
+    mark = path / "id"
+    if not mark.exists():
+        mark.write_text(uuid.uuid4().hex, encoding="utf-8")
+    return mark.read_text("utf-8")
+
+
 class TrackioTracker(_ServiceTracker):
     """trackio (https://github.com/gradio-app/trackio): a local database; see `trackio show`."""
 
@@ -93,7 +101,8 @@ class TrackioTracker(_ServiceTracker):
 
     @override
     def _begin(self, path: Path) -> Any:
-        return self._service.init(project=_PROJECT, name=path.parent.name, resume="allow")
+        name = f"{path.parent.name}-{_own_id(path)[:8]}"
+        return self._service.init(project=_PROJECT, name=name, resume="allow")
 
 
 class WandbTracker(_ServiceTracker):
@@ -107,7 +116,7 @@ class WandbTracker(_ServiceTracker):
         return self._service.init(
             project=_PROJECT,
             name=path.parent.name,
-            id=content_id(str(path)),
+            id=_own_id(path),
             resume="allow",
             dir=str(path),
         )

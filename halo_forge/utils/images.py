@@ -6,6 +6,7 @@ import base64
 import binascii
 import io
 import math
+import struct
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,7 +61,7 @@ def open_image(
         raise BadImageError(f"image {shown}: is no picture in {', '.join(_FORMATS)}") from error
     except (
         OSError, SyntaxError, ValueError, EOFError, LookupError, OverflowError, MemoryError,
-        TypeError, Image.DecompressionBombError, Image.DecompressionBombWarning,
+        TypeError, struct.error, Image.DecompressionBombError, Image.DecompressionBombWarning,
     ) as error:  # fmt: skip
         raise BadImageError(f"image {shown}: is broken or too large: {error}") from error
     size = _within(opened.size, max_side, max_pixels)

@@ -15,11 +15,10 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
+from halo_forge.utils.host import amd_cards
 from halo_forge.utils.kernel_facts import ROOT, kernel_text
 
 __all__ = ["GpuLoad", "Load", "Loads"]
-
-_AMD = "0x1002"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +96,7 @@ class Loads:
 
 def _amd(root: Path) -> Iterator[GpuLoad]:
     """Yield AMD's cards as the amdgpu driver tells (kernel: gpu/amdgpu/thermal, driver-misc)."""
-    for device in sorted((root / "sys/class/drm").glob("card[0-9]*/device")):
-        if kernel_text(device / "vendor") != _AMD:
-            continue
+    for device in amd_cards(root):
         sensors = sorted((device / "hwmon").glob("hwmon*"))
         pools = [_number(device / f"mem_info_{pool}_used") for pool in ("vram", "gtt")]
         known = [int(used) for used in pools if used is not None]
@@ -141,7 +138,10 @@ def _nvidia(library: Any) -> Iterator[GpuLoad]:
     """Yield NVIDIA's cards; see the NVML API reference."""
     if library is None:
         return
-    for index in range(library.nvmlDeviceGetCount()):
+    count = 0
+    with suppress(library.NVMLError):  # a card that is lost is no reason to end
+        count = library.nvmlDeviceGetCount()
+    for index in range(count):
         told: dict[str, Any] = {}
         # A card may tell some of it and not the rest: boards with unified memory have no count.
         with suppress(library.NVMLError):

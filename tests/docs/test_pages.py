@@ -26,7 +26,7 @@ PAGES = sorted(
         *(DOCS / f"howto/{name}.md" for name in HOWTOS),
     ]
 )
-NOT_OURS = ("make demo", "source .venv/bin/activate", "accelerate launch ")
+NOT_OURS = ("printf ", "make demo", "source .venv/bin/activate", "accelerate launch ")
 """What a shell block may hold beside our commands."""
 ELSEWHERE = {
     "halo-forge doctor": "tests/unit/commands/test_doctor.py",

@@ -114,11 +114,11 @@ def _easy_vqa(row: Row, view: View) -> Item:
 def _easy_vqa_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadLine]]:
     """Yield the rows of ``questions.json``: lists of question, answer and number of the image."""
     for number, value in read_values(path):
-        if not isinstance(value, list) or len(value) != 3:
+        if not isinstance(value, list) or len(value) != 3 or type(value[2]) is not int:
             yield number, BadLine(path, number, "not [question, answer, image]")
             continue
         question, answer, image = value
-        picture = path.parent / "images" / f"{int(image)}.png"
+        picture = path.parent.absolute() / "images" / f"{image}.png"
         yield number, {
             "question": question, "answer": answer, "image_id": image, "image": str(picture)
         }  # fmt: skip

@@ -21,6 +21,8 @@ _MAIN = re.compile(r"\bmain(?=\s*\()")
 _GO_IMPORTS = re.compile(r"^import\s*\((.*?)\)|^import\s+([^\n(]+)$", re.MULTILINE | re.DOTALL)
 _GO_PACKAGE = re.compile(r"^package\s+\w+", re.MULTILINE)
 _GO_TEST = re.compile(r"^func\s+(Test\w*)\s*\(", re.MULTILINE)
+_CPP_ASSERT = re.compile(r"\bassert(?=\s*\()")
+_RUST_ASSERT = re.compile(r"(?<![\w:])(?=assert(?:_eq|_ne)?!)")
 _SPACE = re.compile(r"\s+")
 _USING = re.compile(r"^\s*using\s+[\w.= ]+;[^\n]*\n?", re.MULTILINE)
 _CLASS = re.compile(r"\bclass\s+Problem\b[^{]*\{")
@@ -107,13 +109,17 @@ def _csharp_whole(code: str, before: str, language: Language) -> str:
 
 
 def _cpp(code: str, tests: str, language: Language, word: str) -> str:
-    checks = "#undef NDEBUG\n#include <assert.h>\n"
-    told = _before_brace(tests, 1, f'__builtin_puts("{word}");', language)
-    return f"{_without_main(code, language)}\n{checks}{told}\n"
+    # read before the answer, and by a name that it cannot know, so that no macro of it counts
+    check = f"hf_{word}"
+    checked = _replaced(tests, _CPP_ASSERT, check, language)
+    told = _before_brace(checked, 1, f'__builtin_puts("{word}");', language)
+    first = f"static void {check}(bool holds) {{ if (!holds) __builtin_trap(); }}\n"
+    return f"{first}{_without_main(code, language)}\n{told}\n"
 
 
 def _rust(code: str, tests: str, language: Language, word: str) -> str:
-    told = _before_brace(tests, 1, f'println!("{word}");', language)
+    checked = _replaced(tests, _RUST_ASSERT, "::std::", language)  # whatever the answer calls so
+    told = _before_brace(checked, 1, f'::std::println!("{word}");', language)
     return f"{_without_main(code, language)}\n{told}\n"
 
 

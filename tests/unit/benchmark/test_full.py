@@ -85,13 +85,13 @@ def test_the_pass(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
         str(shop.model),
         str(shop.folder.raft.checkpoint_path(1)),
     ]
-    for run in (shop.folder.baseline, shop.folder.final):
+    for run in (shop.folder.baseline, shop.folder.final(2)):
         assert run.read_benchmark()["prompts"] == 8  # type: ignore[index]
         assert len(list(read_records(run.benchmark_samples_path))) == 16
     assert not shop.folder.raft.eval_cycles, "it measured twice"
     with shop.folder.load_path.open(newline="") as file:
         stages = {row["stage"] for row in csv.DictReader(file)}
-    assert stages <= {"", "baseline", "raft", "final"}
+    assert stages <= {"", "baseline", "raft", "final_2"}
     record = json.loads(shop.folder.result_path.read_text())
     assert (record["cycles"], record["pass"]["rate"]) == (2, "pass@1")
     assert record["seconds"].keys() == {"baseline", "training", "final"}

@@ -242,6 +242,9 @@ def test_an_arm_that_ends_early_is_measured_there(
         (["--set", "raft.control=shuffled"], "the arms of a study say it"),
         (["--sampling", "adaptive"], "generation.sampling = adaptive: tells a control"),
         (["--arms", "verified,random"], "arms"),
+        (["--algorithm", "raft++"], "arm unverified: "),
+        (["--arms", "verified,compile-only", "--reward-threshold", "0.7"], "arm compile-only: "),
+        (["--set", "replay=run"], "a study samples its own answers"),
     ],
 )
 @pytest.mark.usefixtures("learner")

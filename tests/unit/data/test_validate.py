@@ -455,3 +455,16 @@ def test_memory_does_not_follow_the_file(tmp_path):
     peak(10)  # imports
     (few, small), (many, large) = peak(300), peak(600)
     assert many - few < (large - small) / 4
+
+
+def test_pictures_that_are_not_there(check, tmp_path):
+    """A prompt whose picture a run would look for in vain is a bad line; a truth is a test."""
+    (tmp_path / "p.png").write_bytes(b"looked at later")
+    asked = {"prompt": "What is it?", "ground_truth": "a cat"}
+    report = check(
+        asked | {"image": str(tmp_path / "p.png")},
+        asked | {"prompt": "What else?", "image": "gone.png"},
+        asked | {"prompt": "And what?", "image": "iVBORw0KGgo" * 60},
+        kind="prompts",
+    )
+    assert [(f.line, f.rule) for f in report.findings] == [(2, "invalid"), (3, "invalid")]

@@ -23,6 +23,7 @@ from halo_forge.report.page import report_html
 from halo_forge.report.records import read_run
 from halo_forge.utils.text import printable
 from tests.fakes import make_prompt, make_sample
+from tests.needs import lacking
 from tests.run_directory import make_run
 
 MARK = "data-pwned"
@@ -243,7 +244,7 @@ def test_in_a_browser(tmp_path: Path, server: tuple[str, list[str]]) -> None:
     """No script of a model runs and nothing is fetched; the same texts, not escaped, do both."""
     chromium = shutil.which("chromium")
     if chromium is None:
-        pytest.skip("chromium is not installed")
+        lacking("chromium is not installed")
     address, seen = server
     attacks = [*ATTACKS[:-4], f"<img src={address}/image><script src={address}/script></script>"]
     html = _report(tmp_path, [*attacks, *ATTACKS[-4:]])

@@ -243,7 +243,8 @@ def _readings(answer: str) -> list[str]:
 
 
 def _compared(answer: str, question: str, truths: Sequence[str], metric: Metric) -> Grade:
-    counted = frozenset(words_of(question))
+    words = frozenset(words_of(question))
+    counted = frozenset(w for w in words if w.isalpha() and w not in NUMBER_WORDS) - _NOT_COMMITTED
     percent = bool(counted & {"percent", "percentage", "share"}) or "%" in question
     mine = parse_quantity(_plain(answer), counted)
     for truth in dict.fromkeys(truths):

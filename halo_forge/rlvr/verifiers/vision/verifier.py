@@ -267,10 +267,11 @@ class _Eyes:
         if known is mine:
             try:
                 mine.set_result(look())
-            except VerifierFault as fault:
-                with self._lock:
-                    self._seen.pop(key, None)
-                mine.set_exception(fault)
+            finally:
+                if not mine.done():  # whoever waits gets a fault, and looks itself next time
+                    with self._lock:
+                        self._seen.pop(key, None)
+                    mine.cancel()
         return known.result()
 
 

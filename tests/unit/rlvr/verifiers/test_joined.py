@@ -131,11 +131,29 @@ def test_verdicts(name: str, verifier: JoinedVerifier) -> None:
 
 
 @pytest.mark.toolchain("g++")
-def test_tests_cannot_be_turned_off(verifier: JoinedVerifier) -> None:
-    """NDEBUG of the answer does not reach the asserts; what a comment says is no function."""
+@pytest.mark.toolchain("rustc")
+@pytest.mark.parametrize(
+    ("name", "trick"),
+    [
+        ("cpp", "#define NDEBUG\n#include <cassert>\n"),
+        ("cpp", "#include <assert.h>\n#define __assert_fail(...) ((void)0)\n"),
+        ("cpp", "#define assert(x) ((void)0)\n"),
+        ("rs", "macro_rules! assert_eq { ($($t:tt)*) => {} }\n"),
+        ("rs", "macro_rules! assert { ($($t:tt)*) => {} }\n"),
+    ],
+)
+def test_asserts_cannot_be_turned_off(name: str, trick: str, verifier: JoinedVerifier) -> None:
+    """No macro of the answer reaches the asserts, and a right answer passes beside it."""
+    prompt = _prompt(name)
+    for body, passes in ((WRONG, False), (RIGHT, True)):
+        answer = fenced(trick + WHOLE[name].format(body=body), prompt.language or "")
+        assert verifier.judge(Sample(prompt, 0, answer)).success is passes
+
+
+@pytest.mark.toolchain("g++")
+def test_words_in_comments_are_no_functions(verifier: JoinedVerifier) -> None:
+    """What a comment says is no function."""
     prompt = _prompt("cpp")
-    wrong = "#define NDEBUG\n#include <cassert>\n" + WHOLE["cpp"].format(body=WRONG)
-    assert not verifier.judge(Sample(prompt, 0, fenced(wrong, "cpp"))).success
     said = "bool even_p(long n) { return n % 2 == 0; } // int main() is not mine }"
     assert verifier.judge(Sample(prompt, 1, fenced(said, "cpp"))).success
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from halo_forge.config.raft import RaftConfig
-from halo_forge.core.errors import UserError, VerifierFault
+from halo_forge.core.errors import SandboxFault, UserError, VerifierFault
 from halo_forge.core.types import Message, Prompt, Reference, Sample
 from halo_forge.rlvr.judges import make_verifier
 from halo_forge.rlvr.verifiers import VisionVerifier
@@ -174,6 +174,29 @@ def test_evidence_of_each_stage_is_told(picture):
     assert stages["output"] == {"right": True, "near": 0.0, "compared_as": "text"}
     expected = 0.5 + 0.5 * (0.3 + 0.4 * 0.25 + 0.3 * 2 / 3)
     assert result.reward == pytest.approx(expected, abs=0.0051)
+
+
+def test_a_reader_that_fails_is_asked_again(picture):
+    """Whatever it raises: nobody waits for a look that nobody takes, and the next one may see."""
+
+    class Failing(Reader):
+        name = "failing"
+        asked = 0
+
+        def read(self, image) -> str:
+            self.asked += 1
+            if self.asked == 1:
+                raise SandboxFault("the sandbox is gone")
+            return "STOP"
+
+    reader = Failing()
+    verifier = VisionVerifier(ocr=reader)
+    text = 'The sign says "STOP".\nAnswer: cat'
+    with pytest.raises(SandboxFault):
+        _judged(text, verifier, picture)
+    claims = _judged(text, verifier, picture).metadata["stages"]["perception"]["claims"]
+    assert claims == {"reads 'STOP'": "true"}
+    assert reader.asked == 2
 
 
 def test_what_cannot_be_seen_is_not_judged(picture):
