@@ -18,7 +18,7 @@ def tried(monkeypatch):
     """Pretend a torch for ROCm; note what is tried."""
     seen = []
 
-    def survives(folder, device):
+    def survives(folder, device, *, trust_remote_code):
         seen.append(device)
         return not str(folder).endswith("hybrid")
 
@@ -51,7 +51,7 @@ def test_the_step_itself(tiny_model_dir, tmp_path):
 
     def told(folder):
         found = []
-        attention._step(found.append, iter(()), folder, "cpu")
+        attention._step(found.append, iter(()), folder, "cpu", False)
         return found
 
     assert told(tiny_model_dir) == [True]
@@ -62,4 +62,6 @@ def test_the_step_itself(tiny_model_dir, tmp_path):
     assert told(broken) == [False]
     config = json.loads((broken / "config.json").read_text())
     (broken / "config.json").write_text(json.dumps(config | {"model_type": "unheard-of"}))
-    assert not attention.survives(broken, "cpu")  # the one that is tried in a process of its own
+    assert not attention.survives(
+        broken, "cpu", trust_remote_code=False
+    )  # the one that is tried in a process of its own

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -108,9 +109,27 @@ def test_services_are_told_figures(service, tmp_path, capsys) -> None:
     tracker.log(1, {"reward": 0.5, "entropy": math.nan})
     tracker.close()
     how, *rest = module.told
-    assert (how["name"], how["project"], how["resume"]) == ("mine", "halo-forge", "allow")
+    assert how["name"].startswith("mine")
+    assert (how["project"], how["resume"]) == ("halo-forge", "allow")
     assert rest == [(1, {"reward": 0.5}), "finished"]
     assert capsys.readouterr() == ("", "welcome\n")
+
+
+def test_runs_of_one_name_are_told_apart(service, tmp_path) -> None:
+    """In two folders, or in one that was made anew; an attempt that goes on stays the same run."""
+    kind, module = service
+
+    def called(folder: str) -> object:
+        place = tmp_path / folder / "verified" / kind.MODULE
+        kind(place).close()
+        how = [one for one in module.told if isinstance(one, dict)][-1]
+        return how.get("id", how["name"])
+
+    first = called("seed_1")
+    assert called("seed_1") == first
+    assert called("seed_2") != first
+    shutil.rmtree(tmp_path / "seed_1")
+    assert called("seed_1") != first
 
 
 def test_services_never_stop_a_run(service, tmp_path, caplog) -> None:
