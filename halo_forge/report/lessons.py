@@ -74,8 +74,7 @@ def honesty_grid(cycles: Sequence[Cycle]) -> Grid | None:
         "held-out hidden gap",
     )
     title = (
-        "Programs that differ, prompts solved, passing minus passing hidden tests too (!: alarm), "
-        "answers that look made for the tests or do nothing (heuristics)"
+        "What to doubt (!: alarm). Tables, trivial: answers that look made for the tests, or empty"
     )
     return Grid(header, tuple(rows), title)
 
