@@ -17,7 +17,7 @@ RED = "import sys; print('\\x1b[31mred\\x1b[0m', sys.stdout.isatty(), '<script>'
 def test_a_terminal_in_a_picture(tmp_path: Path) -> None:
     """The command has a terminal, its colours are kept, its text is text."""
     picture = terminal_svg(recorded([sys.executable, "-c", RED], tmp_path), "a & b")
-    assert "a&#160;&amp;&#160;b" in picture.replace("a &amp; b", "a&#160;&amp;&#160;b")
+    assert "a&#160;&amp;&#160;b" in picture
     assert "True" in picture
     assert "<script" not in picture
     assert "http" not in picture.replace("http://www.w3.org/2000/svg", "")
