@@ -1,15 +1,17 @@
-"""The models that halo-forge can fetch by itself, and any model of the hub."""
+"""The models that halo-forge can fetch by itself, any model of the hub, and sending one there."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 import click
 from rich.console import Console
 
 from halo_forge.commands._options import json_output, quiet, verbose
 from halo_forge.models import builtin, refs
+from halo_forge.utils.text import printable
 from halo_forge.utils.typing import override
 
 __all__ = ["command"]
@@ -17,7 +19,7 @@ __all__ = ["command"]
 
 @click.group("model")
 def command() -> None:
-    """List the built-in models and fetch models before a run needs them.
+    """List the built-in models, fetch models before a run needs them, send one to a hub.
 
     \b
     Example:
@@ -89,6 +91,58 @@ def fetch(name: str, gguf: bool, as_json: bool, quiet: bool) -> None:
         echo_json({"name": ref, "folder": str(folder)})
     else:
         click.echo(folder)
+
+
+@command.command("push")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("repo", metavar="OWNER/NAME")
+@click.option("--yes", is_flag=True, help="Send; without it nothing leaves this machine.")
+@click.option("--public", is_flag=True, help="For everybody to see; private when not given.")
+@click.option("--base-model", metavar="OWNER/NAME", help="The base model's id on the hub.")
+@json_output
+@quiet
+@verbose
+def push(
+    folder: Path,
+    repo: str,
+    yes: bool,
+    public: bool,
+    base_model: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Send the checkpoint in FOLDER with its model card to a hub, or show what would be sent.
+
+    Only weights, tokenizer, the model's settings and the card go. The card has to state the licence
+    of the base model. The token is that of `hf auth login` or of HF_TOKEN; HF_ENDPOINT names
+    another hub.
+
+    \b
+    Examples:
+      halo-forge model push models/raft/cycle_3 OWNER/NAME
+      halo-forge model push models/raft/cycle_3 OWNER/NAME --yes
+    """  # noqa: D301 - click reads the \b
+    from halo_forge.commands._output import echo_grid, echo_json
+    from halo_forge.models.publish import pack, send
+    from halo_forge.report.grid import Grid
+
+    parcel = pack(folder, base_model)
+    told = {"repository": repo, "public": public, "base_model": parcel.base}
+    told |= {"licence": parcel.licence, "files": parcel.sizes, "left": parcel.left}
+    if not (as_json or quiet):
+        rows = [(name, f"{size:,}") for name, size in parcel.sizes.items()]
+        total = ("all", f"{sum(parcel.sizes.values()):,}")
+        echo_grid(Grid(("file", "bytes"), (*rows, total)))
+        click.echo(f"Stays here: {printable(', '.join(parcel.left)) or 'nothing'}.")
+        click.echo(f"Base model: {parcel.base}, licence {parcel.licence}.")
+    where = send(parcel, repo, public=public) if yes else None
+    if as_json:
+        echo_json(told | {"sent": where})
+    elif where is not None:
+        click.echo(printable(where))
+    else:
+        seen = "everybody would see" if public else "only its owner would see"
+        click.echo(f"Nothing was sent; --yes sends it to {printable(repo)}, which {seen}.")
 
 
 def _cells(row: dict[str, object]) -> tuple[str, ...]:

@@ -22,7 +22,8 @@ __all__ = [
 _WIDTH, _HEIGHT = 420, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 10, 26
 _TICKS = 5
-_BAR = 0.6
+_BAR, _WIDEST_BAR = 0.6, 60.0
+_APART = 6.0
 _TINY = 1e-300
 _SLACK = 1e-9
 
@@ -158,7 +159,7 @@ def drawn(chart: Chart) -> Drawing | None:
         names=tuple(one.name for one in series),
         x_ticks=_x_ticks(frame, sorted(set(numbers))),
         y_ticks=tuple(Tick(frame.y(v), _level(v, chart)) for v in levels),
-        curves=() if chart.stacked else tuple(_curve(one, frame, chart) for one in series),
+        curves=() if chart.stacked else _curves(series, frame, chart),
         bars=_bars(series, frame, chart) if chart.stacked else (),
     )
 
@@ -201,10 +202,17 @@ def _x_ticks(frame: _Frame, numbers: Sequence[int]) -> tuple[Tick, ...]:
     return tuple(Tick(frame.x(n), str(n)) for n in numbers[::stride])
 
 
-def _curve(series: Series, frame: _Frame, chart: Chart) -> Curve:
+def _curves(series: Sequence[Series], frame: _Frame, chart: Chart) -> tuple[Curve, ...]:
+    """Return the curves a little beside each other, so that none hides another that is equal."""
+    apart = min(_APART, frame.step / (2 * len(series)))
+    first = -apart * (len(series) - 1) / 2
+    return tuple(_curve(one, frame, chart, first + apart * n) for n, one in enumerate(series))
+
+
+def _curve(series: Series, frame: _Frame, chart: Chart, aside: float) -> Curve:
     dots = tuple(
         Dot(
-            x=frame.x(point.x),
+            x=round(frame.x(point.x) + aside, 1),
             y=frame.y(point.y),
             low=None if point.low is None else frame.y(point.low),
             high=None if point.high is None else frame.y(point.high),
@@ -232,7 +240,7 @@ def _said(name: str, point: Point, chart: Chart) -> str:
 def _bars(series: Sequence[Series], frame: _Frame, chart: Chart) -> tuple[Bar, ...]:
     bars = []
     heights: dict[int, float] = {}
-    width = round(frame.step * _BAR, 1)
+    width = round(min(frame.step * _BAR, _WIDEST_BAR), 1)
     for number, one in enumerate(series):
         for point in one.points:
             below = heights.get(point.x, 0.0)

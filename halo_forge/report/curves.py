@@ -77,8 +77,8 @@ def charts_of(cycles: Sequence[Cycle], training: Rates) -> list[Chart]:
     entropy = series("entropy", lambda c: c.entropy)
     rate = series("learning rate", lambda c: c.learning_rate)
     return [
-        Chart("Held-out rates, 95 % intervals over prompts", heldout, percent=True, top=1.0),
-        Chart("Training answers, 95 % intervals over prompts", answers, percent=True, top=1.0),
+        Chart("Held-out rates, 95 % intervals", heldout, percent=True, top=1.0),
+        Chart("Training answers, 95 % intervals", answers, percent=True, top=1.0),
         Chart("Mean reward", reward, top=1.0),
         Chart("Answers kept for training", kept),
         Chart("Entropy of sampling, nats a token", (entropy,)),

@@ -41,7 +41,10 @@ def errors_grid(cycles: Sequence[Cycle]) -> Grid | None:
 
 
 def honesty_grid(cycles: Sequence[Cycle]) -> Grid | None:
-    """Return diversity, movement and signs of gaming: one row a cycle; None without figures."""
+    """Return diversity, movement and signs of gaming: one row a cycle, columns that are known.
+
+    None without figures.
+    """
     rows = []
     for cycle in cycles:
         held = cycle.heldout
@@ -59,8 +62,6 @@ def honesty_grid(cycles: Sequence[Cycle]) -> Grid | None:
                 _gap(held) if held else _NONE,
             )
         )
-    if all(cell == _NONE for row in rows for cell in row[1:]):
-        return None
     header = (
         "cycle",
         "different",
@@ -74,10 +75,13 @@ def honesty_grid(cycles: Sequence[Cycle]) -> Grid | None:
         "held-out hidden gap",
     )
     title = (
-        "Programs that differ, prompts solved, passing minus passing hidden tests too (!: alarm), "
-        "answers that look made for the tests or do nothing (heuristics)"
+        "What to doubt (!: alarm). Tables, trivial: answers made for the tests or idle, it seems"
     )
-    return Grid(header, tuple(rows), title)
+    known = [n for n in range(1, len(header)) if any(row[n] != _NONE for row in rows)]
+    if not known:
+        return None
+    shown = [tuple(row[n] for n in (0, *known)) for row in (header, *rows)]
+    return Grid(shown[0], tuple(shown[1:]), title)
 
 
 def notices(run: Run) -> list[str]:

@@ -146,7 +146,7 @@ def heldout_record(
     The unit is the prompt: a prompt's rate is the mean over its answers.
     """
     judged = [v.result for v in (*verdicts, *(baseline or ())) if v.result is not None]
-    hidden = any("hidden_total" in result.metadata for result in judged)
+    hidden = any(result.metadata.get("hidden_total") for result in judged)
     record: dict[str, Any] = {
         "samples": len(verdicts),
         "error_classes": _error_classes([v.result for v in verdicts if v.result is not None]),

@@ -145,6 +145,8 @@ def file_origin(file: str) -> dict[str, Any]:
     """Return a data file's name, and what its manifest says of its source and licence."""
     manifest = (read_manifest(Path(file)) if file else None) or {}
     noted = {key: manifest[key] for key in _NOTED if manifest.get(key) is not None}
+    if Path(str(noted.get("source", ""))).is_absolute():
+        noted["source"] = Path(noted["source"]).name  # a folder of this machine
     return {"file": Path(file).name} | noted
 
 

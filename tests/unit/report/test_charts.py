@@ -91,3 +91,17 @@ def test_bars_stand_on_one_another() -> None:
     assert lower.y == pytest.approx(upper.y + upper.height)
     assert upper.height / lower.height == pytest.approx(2 / 3, abs=0.02)
     assert [tick.text for tick in drawing.y_ticks] == ["0", "1", "2", "3", "4", "5"]
+
+
+def test_equal_curves_lie_beside_each_other() -> None:
+    """None hides another, and around the cycle's place they balance; a lone bar is not a wall."""
+    points = (Point(1, 0.5), Point(2, 0.5))
+    drawing = drawn(Chart("t", tuple(Series(name, points) for name in "abc")))
+    assert drawing is not None
+    for number, tick in enumerate(drawing.x_ticks):
+        places = [curve.dots[number].x for curve in drawing.curves]
+        assert places[0] + 3 < places[1] < places[2] - 3
+        assert places[1] == pytest.approx(tick.at, abs=0.1)
+    lone = drawn(Chart("t", (Series("a", (Point(1, 2.0),)),), stacked=True))
+    assert lone is not None
+    assert lone.bars[0].width < (lone.right - lone.left) / 4

@@ -82,6 +82,7 @@ def test_diversity_and_doubts(path: Path) -> None:
     grid = honesty_grid(run.cycles)
     assert grid is not None
     assert grid.rows[-1][:7] == ("2", "50.0%", "75.0% @8", "25.0%", "0.0%", "20.0!", "3, 1")
+    assert not [name for name in grid.header if name.startswith("held-out")]  # nothing known there
     (line,) = notices(run)
     assert line.startswith("HIDDEN-TEST GAP (2):")
 

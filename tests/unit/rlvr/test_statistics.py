@@ -154,6 +154,12 @@ def test_no_change_is_no_evidence() -> None:
         assert record["differences"][name]["p_value"] == 1.0
 
 
+def test_no_hidden_tests_no_rate() -> None:
+    """Answers that were asked no hidden test do not pass any: there is no such rate."""
+    verdicts = _heldout({"a": [1.0, 0.0]}, hidden_passed=0, hidden_total=0)
+    assert "hidden_pass_rate" not in heldout_record(verdicts, verdicts, seed=0)
+
+
 def test_seed_gives_the_same_intervals() -> None:
     """The record is a function of verdicts and seed."""
     verdicts = _heldout({f"p{n}": [1.0, 0.0][: 1 + n % 2] for n in range(7)})

@@ -180,10 +180,11 @@ def test_a_file_with_a_manifest(settings, tmp_path):
     """What its maker noted of it stands in the card; where it lay on this machine does not."""
     file = Path(settings["data.train_file"])
     manifest = {"dataset": "mine", "licence": "MIT", "revision": "abc", "rows": 10}
+    manifest["source"] = str(tmp_path / "mbpp")
     file.with_name("train.jsonl.manifest.json").write_text(json.dumps(manifest))
     trainer(settings | {"training.epochs": 1}).train()
     card = (tmp_path / "run" / "final_model" / "README.md").read_text()
-    for line in ("- file: train.jsonl", "- dataset: mine", "- licence: MIT", "- revision: abc"):
+    for line in ("- file: train.jsonl", "- dataset: mine", "- licence: MIT", "- source: mbpp"):
         assert line in card
     assert str(tmp_path) not in card
 
