@@ -99,7 +99,10 @@ def best_block(
         if tier == 0:
             continue
         lexis = find_language(block.tag) or wanted[0]
-        entered = entry_point is None or defines(bare_code(block.code, lexis), entry_point)
+        # Python says def; an example behind the program only calls it
+        entered = entry_point is None or defines(
+            bare_code(block.code, lexis), entry_point, calls=lexis.lexis != "python"
+        )
         rank = (entered, tier, _looks_like_code(block.code, wanted), block.complete)
         if best is None or rank >= best[0]:
             best = rank, block

@@ -82,12 +82,18 @@ def masked_code(code: str, language: Language) -> str:
     return _DIRECTIVE.sub(_blanked, masked) if language.lexis == "c" else masked
 
 
-def defines(code: str, name: str) -> bool:
-    """Whether text that `bare_code` returned seems to define (or call, or assign) ``name``."""
+def defines(code: str, name: str, *, calls: bool = True) -> bool:
+    """Whether text that `bare_code` returned seems to define or assign ``name``.
+
+    Args:
+        code: The text.
+        name: The name.
+        calls: Take a call for a definition, where only a parser could tell them apart.
+    """
     word = re.escape(name)
-    pattern = (
-        rf"\b{word}\s*\(|\b(?:def|class|struct)\s+{word}\b|^[ \t]*{word}[ \t]*(?::[^=\n]*)?=(?!=)"
-    )
+    pattern = rf"\b(?:def|class|struct)\s+{word}\b|^[ \t]*{word}[ \t]*(?::[^=\n]*)?=(?!=)"
+    if calls:
+        pattern = rf"\b{word}\s*\(|{pattern}"
     return re.search(pattern, code, re.MULTILINE) is not None
 
 

@@ -93,6 +93,15 @@ def test_nothing_is_found(case: str) -> None:
     assert extract_code(NOTHING[case], "cpp") == ""
 
 
+def test_an_example_that_calls_is_not_the_program() -> None:
+    """The last block shows how the function of the first is used."""
+    program = "def smallest(items):\n    return min(items)"
+    answer = f"```python\n{program}\n```\nFor example:\n```python\nprint(smallest([3, 1]))\n```\n"
+    assert extract_code(answer, "python", "smallest").strip() == program
+    given = "```python\nsmallest = min\n```\nIt says 1:\n```python\nsmallest([3, 1])\n```\n"
+    assert extract_code(given, "python", "smallest").strip() == "smallest = min"
+
+
 def test_entry_point_decides_between_blocks() -> None:
     """The block that defines the function asked for wins over a later one that does not."""
     text = "```python\ndef solve(n):\n    return n\n```\nTry it:\n```python\nprint(1)\n```"
