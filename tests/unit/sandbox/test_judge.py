@@ -12,7 +12,7 @@ from dataclasses import replace
 import psutil
 import pytest
 
-from halo_forge.sandbox import Limits, Status, Step
+from halo_forge.sandbox import Limits, Status, Step, runner
 from halo_forge.sandbox.cell import Cell
 from halo_forge.sandbox.deadline import Deadline
 from halo_forge.sandbox.runner import judge, run_step
@@ -22,6 +22,12 @@ _LIMITS = Limits(cpu=2.0, memory=100 << 20, processes=8)
 _FINE = Report(0, None, cpu=0.1, rss=10 << 20, leftovers=0)
 _NOBODY = 1 << 30  # no process has such an id
 _KILLED = replace(_FINE, code=None, signal=9)
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_for_strangers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker waits for all children of its process group; here other tests have some."""
+    monkeypatch.setattr(runner, "reap_supervisors", lambda: None)
 
 
 @pytest.mark.parametrize(
