@@ -46,7 +46,8 @@ def test_invalid_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, second, third = captured.err.splitlines()
     assert first == f"halo-forge: {file}:3: key 'raft' is given twice, first on line 2"
     assert second == f"halo-forge: {file}:1: num_cycles: must be at least 0, got -1"
-    assert third.startswith(f"halo-forge: {file}:2: raft.x: unknown key; raft has num_cycles")
+    assert third.startswith(f"halo-forge: {file}:2: raft.x: unknown key; raft has ")
+    assert "num_cycles" in third
 
 
 def test_file_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:

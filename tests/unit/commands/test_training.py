@@ -254,8 +254,22 @@ class Result:
     """Stands in for a benchmark's result."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return two figures."""
-        return {"pass_at_k": {"1": LOW, "4": HIGH}, "compile_at_k": {"1": HIGH}}
+        """Return rates and what they took."""
+        return {
+            "pass_at_k": {"1": LOW, "4": HIGH},
+            "compile_at_k": {"1": HIGH},
+            "by_category": {},
+            "prompts": 3,
+            "samples_per_prompt": 4,
+            "mode": "sampled",
+            "tokens": {"generated": 9, "mean": 0.75, "cut": 0},
+            "timing": {
+                "tokens_generated": 9,
+                "generation_seconds": 1.0,
+                "verification_added_seconds": 0.0,
+                "total_seconds": 2.0,
+            },
+        }
 
 
 @pytest.fixture

@@ -60,4 +60,4 @@ def test_help_shows_what_holds_here(command, capsys):
     assert "--max-pixels" in text
     assert "--verifier-command" not in text
     if command == "train":
-        assert "Cycles of generate, verify, select, train. [default: 6]" in text
+        assert "only judges the held-out prompts. [default: 6]" in text
