@@ -108,7 +108,7 @@ def test_every_problem_of_a_config_at_once(place, capsys) -> None:
 WRONG = {
     "config": (["-c", "{place}/gone.yaml"], ["gone.yaml"]),
     "yaml": (["-c", "{place}/broken.yaml"], ["broken.yaml:3: while parsing"]),
-    "flag": (["--set", "raft.num_cycles=0"], ["--set raft.num_cycles"]),
+    "flag": (["--set", "raft.num_cycles=-1"], ["--set raft.num_cycles"]),
     "prompts": (
         ["--set", "prompts={place}/promts.jsonl"],
         ["promts.jsonl", "no such file", "prompts.jsonl"],
