@@ -97,7 +97,7 @@ def _card(path: Path, base_model: str | None) -> tuple[bytes, str, str]:
             f"{path} is missing: a model goes to a hub with its card. Training writes one; "
             "or write it, with base_model and license between two lines of --- at its top."
         )
-    text = path.read_text("utf-8")
+    text = path.read_text("utf-8", "surrogateescape")  # what is no text stays as it is
     head = _HEAD.match(text)
     stated = _LICENCE.search(head[1]) if head else None
     if head is None or stated is None:
@@ -116,7 +116,8 @@ def _card(path: Path, base_model: str | None) -> tuple[bytes, str, str]:
         )
     line = f"base_model: {base}"
     rest = _BASE.sub(line, head[1], count=1) if named else f"{line}\n{head[1]}"
-    return f"---\n{rest}---{text[head.end() :]}".encode(), base, stated[1]
+    card = f"---\n{rest}---{text[head.end() :]}"
+    return card.encode("utf-8", "surrogateescape"), base, stated[1]
 
 
 def _adapter_config(folder: Path, base: str) -> bytes:
@@ -131,7 +132,9 @@ def _adapter_config(folder: Path, base: str) -> bytes:
 
 
 def _refuse_places(path: Path, content: Path | bytes) -> None:
-    text = (content if isinstance(content, bytes) else content.read_bytes()).decode("utf-8")
+    text = (content if isinstance(content, bytes) else content.read_bytes()).decode(
+        "utf-8", "replace"
+    )
     for number, line in enumerate(text.splitlines(), 1):
         if found := _PLACE.search(line):
             raise UserError(

@@ -76,6 +76,7 @@ def workplace(tmp_path_factory, root, tiny_model_dir) -> Path:
     place = tmp_path_factory.mktemp("workplace")
     (place / "configs").symlink_to(root / "configs")
     (place / "docs").symlink_to(root / "docs")
+    (place / "examples").symlink_to(root / "examples")
     (place / "tiny").symlink_to(tiny_model_dir)
     new_task = MarkdownIt().parse((DOCS / "howto/new-task.md").read_text("utf-8"))
     (tasks,) = [token.content for token in new_task if token.info == "json"]

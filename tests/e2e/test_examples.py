@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from halo_forge.cli import main
 
 
 def _run(script: Path) -> str:
@@ -33,6 +36,14 @@ def test_compile_verified(root: Path) -> None:
     said = _run(root / "examples/compile_verified/run.sh")
     assert _rewards(said, "Compiling") == ["0.7", "0", "0.5", "0", "0"]
     assert "the program does nothing" in said
+
+
+def test_words(root: Path, monkeypatch, capsys) -> None:
+    """The run that the pictures show can be made: its settings and its tasks are here."""
+    monkeypatch.chdir(root)
+    assert main(["raft", "train", "-c", "examples/words/words.yaml", "--dry-run", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["prompts"], plan["heldout_prompts"]) == (12, 10)
 
 
 def test_test_verified(root: Path) -> None:
