@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from pathlib import Path
+from types import ModuleType
 from typing import NoReturn
 
 import pytest
@@ -14,7 +15,15 @@ def lacking(reason: str) -> NoReturn:
     """End the test for want of something that `.ci/run` installs."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"CI must not skip this: {reason}", pytrace=False)
-    pytest.skip(reason)
+    pytest.skip(reason, allow_module_level=True)
+
+
+def package(name: str) -> ModuleType:
+    """Return a module that `.ci/run` sees to being installed."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        lacking(f"{error.name} is not installed")
 
 
 def public_file(name: str) -> Path:

@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-import pytest
 from markdown_it import MarkdownIt
 
 from halo_forge.data.formats import parse_prompt
+from tests.needs import package
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "vision-data.md"
 TOKENS = MarkdownIt().parse(PAGE.read_text("utf-8"))
@@ -14,7 +14,7 @@ TOKENS = MarkdownIt().parse(PAGE.read_text("utf-8"))
 
 def test_snippet() -> None:
     """The snippet runs, and what it asserts holds."""
-    pytest.importorskip("PIL")
+    package("PIL")
     (snippet,) = [token for token in TOKENS if token.info == "python"]
     exec(compile(snippet.content, str(PAGE), "exec"), {"__name__": "docs"})
 

@@ -8,6 +8,7 @@ import pytest
 
 from halo_forge.cli import main
 from halo_forge.data.prompts import load_prompts
+from tests.needs import package
 
 
 def test_datasets_are_listed(capsys):
@@ -24,7 +25,7 @@ def test_datasets_are_listed(capsys):
 
 def test_scenes_are_written(tmp_path, capsys):
     """A folder that `load_prompts` reads; the same call again writes nothing over it."""
-    pytest.importorskip("PIL")
+    package("PIL")
     call = ["vlm", "scenes", "-o", str(tmp_path / "s"), "--pictures", "3", "--size", "96",
             "--kinds", "chart,counting", "--json"]  # fmt: skip
     assert main(call) == 0

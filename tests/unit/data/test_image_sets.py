@@ -15,14 +15,14 @@ from halo_forge.data.items import Unfit, View
 from halo_forge.data.training import training_record
 from halo_forge.rlvr.verifiers import VisionVerifier
 from halo_forge.utils.images import open_image
-from tests.needs import lacking
+from tests.needs import lacking, package
 
 IMAGES = ("chartqa", "docvqa", "easy_vqa", "mathvista", "realworldqa", "textvqa")
 
 
 def _image() -> dict:
     """Return a picture as Parquet holds it."""
-    pillow = pytest.importorskip("PIL.Image")
+    pillow = package("PIL.Image")
     packed = io.BytesIO()
     pillow.new("RGB", (8, 8), "red").save(packed, "PNG")
     return {"bytes": packed.getvalue(), "path": None}

@@ -15,6 +15,7 @@ import pytest
 from halo_forge.core.errors import UserError
 from halo_forge.data.origin import from_path, matching, split_patterns
 from halo_forge.data.public_datasets import items, select
+from tests.needs import package
 
 _CARD = """---
 license: mit
@@ -171,7 +172,7 @@ def _prepare(address, home, output, *more):
 
 def test_hub_and_mirror(hub, tmp_path):
     """Files come when their turn comes, into the cache, and are there when the hub is not."""
-    pytest.importorskip("huggingface_hub")
+    package("huggingface_hub")
     address, kind = hub
     home = tmp_path / "home"
     first = _prepare(address, home, tmp_path / "one.jsonl", "--max-samples", "1")
@@ -194,7 +195,7 @@ def test_hub_and_mirror(hub, tmp_path):
 
 def test_nobody_there(tmp_path):
     """Without hub and cache the message says what to do."""
-    pytest.importorskip("huggingface_hub")
+    package("huggingface_hub")
     nothing = _prepare(None, tmp_path / "empty", tmp_path / "none.jsonl")
     assert nothing.returncode == 3
     assert "the hub could not be asked" in nothing.stderr

@@ -9,7 +9,7 @@ import pytest
 from halo_forge.core.errors import UserError
 from halo_forge.data.rows import count_rows, read_rows
 from halo_forge.utils.jsonl import BadLine
-from tests.needs import public_file
+from tests.needs import package, public_file
 
 _ROWS = [{"a": "1", "b": 'x, "y"\nz'}, {"a": "2", "b": "ü"}]
 
@@ -55,7 +55,7 @@ def test_rows_are_counted(tmp_path):
 
 def test_parquet(tmp_path):
     """Columns of all kinds come out as Python values, numbered from 1."""
-    arrow = pytest.importorskip("pyarrow")
+    arrow = package("pyarrow")
     from pyarrow import parquet
 
     rows = [{"n": n, "tests": [{"input": str(n)}], "text": None} for n in range(150)]

@@ -9,8 +9,9 @@ import pytest
 from halo_forge.core.errors import UserError
 from halo_forge.data.prompts import load_prompts
 from halo_forge.data.scenes import KINDS, draw, write_scenes
+from tests.needs import package
 
-pytest.importorskip("PIL")
+package("PIL")
 _COLOURS = {
     (214, 39, 40): "red", (44, 160, 44): "green", (31, 119, 180): "blue", (230, 199, 0): "yellow",
     (142, 68, 173): "purple", (17, 17, 17): "black",

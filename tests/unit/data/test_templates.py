@@ -6,6 +6,7 @@ import pytest
 
 from halo_forge.core.types import Message
 from halo_forge.data.templates import TEMPLATES
+from tests.needs import package
 
 _USER, _ANSWER = Message("user", "Add 1 and 2."), Message("assistant", "It is\n3.")
 _CHATS = [
@@ -20,8 +21,8 @@ _TEMPLATES = {"qwen": "qwen2_5.jinja", "llama": "llama3.jinja"}
 @pytest.mark.parametrize("name", _TEMPLATES)
 def test_as_the_family_writes_it(name, chat):
     """The text is that of the template which TRL ships for the family."""
-    trl = pytest.importorskip("trl")
-    jinja2 = pytest.importorskip("jinja2")
+    trl = package("trl")
+    jinja2 = package("jinja2")
     source = Path(trl.__file__).parent / "chat_templates" / _TEMPLATES[name]
     template = jinja2.Environment(trim_blocks=True, lstrip_blocks=True).from_string(
         source.read_text("utf-8")

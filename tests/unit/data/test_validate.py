@@ -9,6 +9,7 @@ import pytest
 from halo_forge.config.data import DecontaminationSettings, ValidateConfig
 from halo_forge.core.errors import StoreFault, UserError
 from halo_forge.data.validate import Tools, validate
+from tests.needs import package
 
 _GOOD = [{"input": "1\n", "expected": "1\n"}, {"input": "2\n", "expected": "4\n"}]
 _SUBJECTS = [
@@ -369,7 +370,7 @@ def test_what_is_written_is_what_was_read(check, tmp_path):
 )
 def test_columns_that_json_does_not_know(tmp_path, value, said):
     """Bytes and NaN of a Parquet file."""
-    arrow = pytest.importorskip("pyarrow")
+    arrow = package("pyarrow")
     from pyarrow import parquet
 
     path, clean = tmp_path / "rows.parquet", tmp_path / "clean.jsonl"

@@ -13,11 +13,12 @@ from halo_forge.cli import main
 from halo_forge.config.server import ServerSettings
 from halo_forge.core.errors import ModelFault, UserError
 from halo_forge.engines.chat_server import Question, Reply
+from halo_forge.engines.messages_server import MessagesServer
 from tests.generated_items import good
 from tests.misbehaving import Misbehaving, misbehaving
+from tests.needs import package
 
-pytest.importorskip("anthropic")
-from halo_forge.engines.messages_server import MessagesServer
+package("anthropic")
 
 SECRET = "sk-ant-secret-123"
 

@@ -22,8 +22,9 @@ from halo_forge.engines.base import Engine, EngineSpec, Request, request_seed
 from halo_forge.engines.chat_server import ChatServer, Question
 from halo_forge.engines.openai_server import OpenAIEngine
 from tests.misbehaving import MODEL, Handler, Misbehaving, completion, misbehaving, refusal
+from tests.needs import package
 
-pytest.importorskip("openai")
+package("openai")
 
 SECRET = "sk-very-secret-123"
 PROMPT = Prompt("p", (Message("system", "Be brief."), Message("user", "Say it.")))

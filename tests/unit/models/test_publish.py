@@ -18,6 +18,7 @@ import pytest
 
 from halo_forge.core.errors import ModelFault, UserError
 from halo_forge.models.publish import pack, send
+from tests.needs import package
 
 CARD = "---\nbase_model: builtin:smollm2-135m\nlicense: apache-2.0\n---\n\n# RAFT on it\n"
 ORIGIN = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -30,8 +31,8 @@ SCRATCH += (".env", "notes.txt", "training_args.bin", "cycle_1_samples.jsonl", "
 @pytest.fixture
 def adapter(tmp_path: Path) -> Path:
     """A checkpoint with an adapter, its card, and much that must stay here."""
-    numpy = pytest.importorskip("safetensors.numpy")
-    np = pytest.importorskip("numpy")
+    numpy = package("safetensors.numpy")
+    np = package("numpy")
     folder = tmp_path / "cycle_3_final"
     (folder / "checkpoint-7").mkdir(parents=True)
     numpy.save_file({"a": np.zeros(9, np.float32)}, folder / "adapter_model.safetensors")
@@ -215,7 +216,7 @@ def hub() -> Iterator[tuple[str, type[_Hub]]]:
 def _push(
     address: str, folder: Path, *more: str, token: str | None = TOKEN
 ) -> subprocess.CompletedProcess[str]:
-    pytest.importorskip("huggingface_hub")
+    package("huggingface_hub")
     env = os.environ | {"HF_HOME": str(folder.parent / "home"), "HF_ENDPOINT": address}
     env |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}
     env.pop("HF_TOKEN", None)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from halo_forge.utils import hardware
+from tests.needs import package
 
 GIB = 1 << 30
 X86 = "processor\t: 0\nmodel name\t: AMD EPYC 9B14\nflags\t\t: fpu avx2 avx512f avx512_bf16\n"
@@ -225,7 +226,7 @@ def test_describe_is_plain(tmp_path: Path) -> None:
 
 def test_torch_facts() -> None:
     """What torch sees is asked of torch, and only then."""
-    torch = pytest.importorskip("torch")
+    torch = package("torch")
     facts = hardware.torch_facts()
     assert facts["version"] == torch.__version__
     assert len(facts["devices"]) == torch.cuda.device_count()

@@ -10,8 +10,9 @@ import zlib
 import pytest
 
 from halo_forge.utils.images import MAX_PIXELS, BadImageError, open_image
+from tests.needs import package
 
-Image = pytest.importorskip("PIL.Image")
+Image = package("PIL.Image")
 
 
 def _address(data: bytes) -> str:

@@ -11,7 +11,7 @@ from halo_forge.core.errors import VerifierFault
 from halo_forge.rlvr.verifiers.vision.claims import CountClaim, PlaceClaim, TextClaim, claims_of
 from halo_forge.rlvr.verifiers.vision.coco import CLASSES, NOUNS
 from halo_forge.rlvr.verifiers.vision.perception import Detection, Scene, perceive
-from tests.needs import lacking, public_file
+from tests.needs import lacking, package, public_file
 
 PHOTO = Path(__file__).parents[3] / "assets" / "astronaut-and-cup.jpg"
 
@@ -97,7 +97,7 @@ def test_text_is_read_by_words():
 @pytest.fixture(scope="module")
 def yolox():
     """The detector with its real weights."""
-    pytest.importorskip("onnxruntime")
+    package("onnxruntime")
     from halo_forge.rlvr.verifiers.vision.yolox import YoloxDetector
 
     return YoloxDetector(public_file("yolox_nano.onnx"))
@@ -138,7 +138,7 @@ def test_boxes_are_shares_of_the_image(yolox):
 
 def test_another_model_is_refused(tmp_path):
     """A file that is none, or is missing, is a fault that says so."""
-    pytest.importorskip("onnxruntime")
+    package("onnxruntime")
     from halo_forge.rlvr.verifiers.vision.yolox import YoloxDetector
 
     (tmp_path / "x.onnx").write_bytes(b"not a model")
