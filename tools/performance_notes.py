@@ -16,6 +16,8 @@ LIMITS = {
     "element-wise work between the products, and the optimizer's start.",
     "cycle": "Generation, then training; see their own benches. Verdicts come while answers are "
     "still being generated, and on a machine without a graphics card they share its cores.",
+    "threads": "While a compiler has a core, the thread that shares it is late at each of the some "
+    "hundred meetings of a step; how late, the scheduler says.",
     "startup": "Python's own start, and reading click and the table of commands.",
     "verify": "The compiler: processor time for parsing headers, optimising and linking.",
     "products": "How a library lays out a matrix of weights for few rows.",
