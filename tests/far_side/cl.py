@@ -28,7 +28,8 @@ DIAGNOSTIC = re.compile(
 UNRESOLVED = re.compile(r".*undefined reference to [`'](.*)'")
 PROGRAM = """\
 #!/bin/sh
-export WINEPREFIX={prefix} WINEDEBUG=-all WINEDLLOVERRIDES="mscoree=;mshtml=;winemenubuilder.exe="
+export WINEPREFIX={prefix} WINEDEBUG=-all
+export WINEDLLOVERRIDES="mscoree=;mshtml=;winemenubuilder.exe=;winedbg.exe="
 exec wine {program} 2>/dev/null
 """
 

@@ -48,7 +48,8 @@ def make_prefix(place: Path) -> dict[str, str]:
     (drives / "c:").symlink_to("../drive_c")
     (drives / "z:").symlink_to("/")
     (place / ".update-timestamp").write_text("disable\n")
-    quiet = {"WINEDEBUG": "-all", "WINEDLLOVERRIDES": "mscoree=;mshtml=;winemenubuilder.exe="}
+    unwanted = "mscoree=;mshtml=;winemenubuilder.exe=;winedbg.exe="
+    quiet = {"WINEDEBUG": "-all", "WINEDLLOVERRIDES": unwanted}
     return {**os.environ, "WINEPREFIX": str(place), **quiet}
 
 
