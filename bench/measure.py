@@ -9,16 +9,21 @@ from __future__ import annotations
 import os
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from halo_forge.config.profiles import pick_profile
+from halo_forge.config.sections import HardwareSettings
+from halo_forge.models.profile import environment
+from halo_forge.utils.hardware import card_targets
 from halo_forge.utils.kernel_facts import available_cores
 from halo_forge.utils.typing import override
 
-__all__ = ["Measured", "Spread", "cpu_seconds", "interleave", "ratio"]
+__all__ = ["Measured", "Spread", "as_commands_run", "cpu_seconds", "interleave", "ratio"]
 
 _T = TypeVar("_T")
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -84,6 +89,16 @@ class Measured(Generic[_T]):
         """Return the least wall-clock time there can be (CPU seconds / cores) over the real one."""
         cores = available_cores()
         return Spread.of([c / cores / w for c, w in zip(self.cpu, self.wall, strict=True)])
+
+
+def as_commands_run() -> None:
+    """Begin this script anew with the variables of the machine's profile, unless they are there.
+
+    A command sets them before it imports torch, which a script has done by now.
+    """
+    wanted = environment(pick_profile(HardwareSettings(), card_targets()))
+    if not wanted.keys() <= os.environ.keys():
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**wanted, **os.environ})  # noqa: S606
 
 
 def interleave(ways: Mapping[str, Callable[[], _T]], rounds: int) -> dict[str, Measured[_T]]:

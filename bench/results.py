@@ -49,13 +49,13 @@ def write_result(
 
 
 def _told(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments without files of this machine: the result, a first run."""
+    """Return the arguments without places of this machine: the result, a first run, folders."""
     kept, rest = [], iter(arguments)
     for one in rest:
         if one in ("--json", "--like"):
             next(rest, None)
         else:
-            kept.append(one)
+            kept.append(Path(one).name if Path(one).is_absolute() else one)
     return kept
 
 

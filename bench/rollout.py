@@ -31,7 +31,7 @@ from typing import Any
 import law as laws
 import torch
 from least import Answer, answers_work
-from measure import Measured, Spread, interleave
+from measure import Measured, Spread, as_commands_run, interleave
 from results import write_result
 
 from halo_forge.config.sections import GenerationSettings, HardwareSettings
@@ -303,6 +303,7 @@ def _claims(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def main() -> None:
     """Let every way do the job in turns and print what they cost."""
+    as_commands_run()
     from contextlib import ExitStack
 
     parser = argparse.ArgumentParser(description=__doc__)

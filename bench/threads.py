@@ -33,6 +33,7 @@ __all__ = ["main"]
 
 _MODEL, _PROMPTS = "builtin:smollm2-135m", 2
 _COMPILING = (
+    "echo $0 >/proc/self/autogroup; "
     "while :; do printf '#include <iostream>\\nint main(){}' | g++ -O2 -x c++ - -o /dev/null; done"
 )
 
@@ -69,11 +70,13 @@ def main() -> None:
 
 @contextmanager
 def _compilers(count: int) -> Iterator[None]:
-    """Keep so many compilers busy, each in a session of its own, as the sandbox's are."""
+    """Keep so many compilers busy, which step back as the sandbox's do, each in its session."""
+    niceness = str(VerifierSettings().niceness)
     with ExitStack() as stack:
         for _ in range(count):
             process = subprocess.Popen(
-                ["nice", "-n", str(VerifierSettings().niceness), "sh", "-c", _COMPILING],
+                ["nice", "-n", niceness, "sh", "-c", _COMPILING, niceness],
+                stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
             stack.callback(process.wait)

@@ -28,7 +28,7 @@ from typing import Any
 
 import plain
 import torch
-from measure import Measured, Spread, interleave
+from measure import Measured, Spread, as_commands_run, interleave
 from results import write_result
 
 from halo_forge.config.load import load_config
@@ -68,6 +68,7 @@ class Phase:
 
 def main() -> None:
     """Train both ways in turn and print what it took."""
+    as_commands_run()
     options = _options()
     request = _request(options)
     device = load.pick_device(request.hardware.device)
