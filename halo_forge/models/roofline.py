@@ -134,7 +134,9 @@ def decode_work(shape: Shape, tokens: float, seen: float, steps: float, size: in
     )
 
 
-def training_work(shape: Shape, answers: Iterable[tuple[int, int]]) -> Work:
+def training_work(
+    shape: Shape, answers: Iterable[tuple[int, int]], *, reference: bool = False
+) -> Work:
     """Return the work of one pass forward and backward over answers, one after the other.
 
     A product with frozen weights needs 2 operations a weight and token forward, and 2 for the
@@ -144,12 +146,17 @@ def training_work(shape: Shape, answers: Iterable[tuple[int, int]]) -> Work:
     Args:
         shape: The model; without adapters all weights are trained.
         answers: Of each answer its tokens, prompt included, and those of its completion.
+        reference: Whether the start model reads them too, forward only.
     """
     each = 4 * shape.linear + 6 * shape.adapters if shape.adapters else 6 * shape.linear
     head = 4 * shape.head if shape.adapters else 6 * shape.head
+    passes = 3  # of attention: forward, and backward for its queries and for its keys
+    if reference:
+        each, head, passes = each + 2 * shape.linear, head + 2 * shape.head, passes + 1
     flops = 0.0
     for length, completion in answers:
-        flops += each * length + head * completion + 3 * 2 * _pairs(shape) * length * length / 2
+        attention = passes * 2 * _pairs(shape) * length * length / 2
+        flops += each * length + head * completion + attention
     return Work(flops)
 
 

@@ -282,7 +282,10 @@ def _training(job: Job, machine: Machine, shape: Shape, trials: Trials | None) -
             kept = kept // shape.layers + sum(heaviest) * shape.width * shape.layers * 4
         memory["activations"] = kept
         memory["between activations"] = int(kept * loss)
-    works = [training_work(shape, kept) * job.epochs for kept in (low, high)]
+    works = [
+        training_work(shape, answers, reference=job.reference) * job.epochs
+        for answers in (low, high)
+    ]
     least = works[1].seconds(machine.rates)
     limit, seconds = works[1].limit(machine.rates), None
     if trials is not None:

@@ -28,6 +28,7 @@ class Job:
         kv_limit: GiB that keys and values may take; None leaves it to what is free.
         epochs: Passes over the kept answers.
         batch: Answers in one forward pass.
+        reference: Whether the start model reads the kept answers too, for the divergence from it.
         checkpointing: ``auto``, ``on`` or ``off``.
         expected: Lengths of answers, and how many are trained on.
     """
@@ -43,6 +44,7 @@ class Job:
     kv_limit: float | None
     epochs: int
     batch: int
+    reference: bool
     checkpointing: str
     expected: Expectation
 

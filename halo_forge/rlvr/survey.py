@@ -113,6 +113,7 @@ def _job(
         kv_limit=config.hardware.kv_cache_gb,
         epochs=config.training.epochs,
         batch=config.training.batch_size,
+        reference=config.raft.kl_coef > 0,
         checkpointing=config.hardware.gradient_checkpointing,
         expected=expected,
     )

@@ -53,6 +53,8 @@ def test_frozen_weights_need_no_gradient_of_their_own() -> None:
     attention = 3 * 2 * 10 * 8 * 20 * 20
     assert training_work(WITH, [(20, 5)]).flops == (4000 + 180) * 20 + 800 * 5 + attention
     assert training_work(SHAPE, [(20, 5)]).flops == 6000 * 20 + 1200 * 5 + attention
+    read = training_work(WITH, [(20, 5)], reference=True).flops
+    assert read == (6000 + 180) * 20 + 1200 * 5 + attention * 4 / 3
     assert (training_work(WITH, [(20, 5)]) * 3).flops == training_work(WITH, [(20, 5)] * 3).flops
 
 

@@ -27,6 +27,7 @@ JOB = Job(
     kv_limit=None,
     epochs=2,
     batch=4,
+    reference=False,
     checkpointing="auto",
     expected=Expectation(ANSWERS, ANSWERS, "said"),
 )
