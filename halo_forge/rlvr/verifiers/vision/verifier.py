@@ -65,7 +65,7 @@ class VisionVerifier(Verifier):
         perception_weight: Weight of what was seen.
         reasoning_weight: Weight of the steps.
         output_weight: Weight of the answer.
-        detector: A YOLOX model as an ``.onnx`` file, or a detector; none when absent.
+        detector: A YOLOX or YOLOv8 model as an ``.onnx`` file, or a detector; none when absent.
         ocr: ``tesseract``, or a reader; none when absent.
         max_workers: Answers judged at one time; cores and one more when absent.
         sandbox: Sandbox for Tesseract, which stays open, or what opens one.
@@ -165,9 +165,9 @@ class VisionVerifier(Verifier):
             if self._eyes is None:
                 detector = self._detector
                 if isinstance(detector, str):
-                    from halo_forge.rlvr.verifiers.vision.yolox import YoloxDetector
+                    from halo_forge.rlvr.verifiers.vision.yolo import YoloDetector
 
-                    detector = YoloxDetector(detector)
+                    detector = YoloDetector(detector)
                 reader = self._ocr
                 if isinstance(reader, str):
                     reader = TesseractReader(self._sandbox, self.max_workers)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -98,9 +100,9 @@ def test_text_is_read_by_words():
 def yolox():
     """The detector with its real weights."""
     package("onnxruntime")
-    from halo_forge.rlvr.verifiers.vision.yolox import YoloxDetector
+    from halo_forge.rlvr.verifiers.vision.yolo import YoloDetector
 
-    return YoloxDetector(public_file("yolox_nano.onnx"))
+    return YoloDetector(public_file("yolox_nano.onnx"))
 
 
 def test_a_photograph(yolox):
@@ -136,16 +138,48 @@ def test_boxes_are_shares_of_the_image(yolox):
     assert yolox.detect(image.resize((1, 1))) is not None
 
 
+def test_both_families_mean_the_same(yolox):
+    """What YOLOX says in offsets and YOLOv8 in pixels is one set of boxes; the shape tells them."""
+    import numpy as np
+
+    from halo_forge.rlvr.verifiers.vision import yolo
+    from halo_forge.utils.images import open_image
+
+    given = []
+    session = yolox._session
+    yolox._session = SimpleNamespace(run=lambda *a: given.append(session.run(*a)[0]) or [given[-1]])
+    try:
+        expected = yolox.detect(open_image(str(PHOTO)))
+    finally:
+        yolox._session = session
+    centres, sides, scores = yolo.YoloxHead(yolox._size).decoded(given[0][0])
+    other = copy.copy(yolox)
+    other._head = yolo.UltralyticsHead()
+    raw = np.concatenate([centres, sides, scores], 1).T[None]
+    other._session = SimpleNamespace(run=lambda _, inputs: [raw] if _brightest(inputs) <= 1 else [])
+    assert other.detect(open_image(str(PHOTO))) == expected
+    shapes = {"yolox": [1, 3549, 85], "yolov8": [1, 84, 3549], None: [1, 84, 3548]}
+    for name, shape in shapes.items():
+        head = yolo._head_for([1, 3, 416, 416], shape)
+        assert (head and head.name) == name
+    assert yolo._head_for([1, 3, "height", "width"], [1, 84, "anchors"]) is None
+
+
+def _brightest(inputs):
+    (pixels,) = inputs.values()
+    return pixels.max()
+
+
 def test_another_model_is_refused(tmp_path):
     """A file that is none, or is missing, is a fault that says so."""
     package("onnxruntime")
-    from halo_forge.rlvr.verifiers.vision.yolox import YoloxDetector
+    from halo_forge.rlvr.verifiers.vision.yolo import YoloDetector
 
     (tmp_path / "x.onnx").write_bytes(b"not a model")
     with pytest.raises(VerifierFault, match="no model that can be used"):
-        YoloxDetector(tmp_path / "x.onnx")
+        YoloDetector(tmp_path / "x.onnx")
     with pytest.raises(VerifierFault, match="are not there"):
-        YoloxDetector(tmp_path / "y.onnx")
+        YoloDetector(tmp_path / "y.onnx")
 
 
 def test_tesseract_reads_in_the_sandbox(sandbox):
