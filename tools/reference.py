@@ -22,7 +22,6 @@ from halo_forge.config.fields import fields_of, plain_type, sections_of
 from halo_forge.config.full import FullConfig
 from halo_forge.config.load import CONFIG_TYPES
 from halo_forge.config.scenes import ScenesConfig
-from halo_forge.config.study import StudyConfig
 from halo_forge.config.verify import VerifyConfig
 from tools.docs_rules import leaves
 from tools.messages import messages
@@ -38,7 +37,7 @@ _KINDS: dict[str, tuple[type[Section], str]] = {
     "benchmark": (CONFIG_TYPES["benchmark"], "`benchmark run` and `benchmark eval`"),
     "generate": (CONFIG_TYPES["generate"], "`data generate`"),
     "full": (FullConfig, "`benchmark full`"),
-    "study": (StudyConfig, "`raft study`"),
+    "study": (CONFIG_TYPES["study"], "`raft study`"),
     "scenes": (ScenesConfig, "`vlm scenes`"),
     "validate": (ValidateConfig, "`data validate`"),
     "verify": (VerifyConfig, "`verify run` and `verify audit`"),

@@ -129,7 +129,7 @@ def study(
 
     \b
     Examples:
-      halo-forge raft study --config configs/raft_cpu.yaml --output results/study
+      halo-forge raft study --config configs/study_cpu.yaml --output results/study
       halo-forge raft study -c configs/raft_cpu.yaml -o results/study --arms verified,shuffled
     """  # noqa: D301 - click reads the \b
     from halo_forge.commands._study import show_study, show_study_plan

@@ -23,6 +23,7 @@ from halo_forge.config.generate import GenerateConfig
 from halo_forge.config.problems import explain, shown
 from halo_forge.config.raft import RaftConfig
 from halo_forge.config.sft import SFTConfig
+from halo_forge.config.study import StudyConfig
 from halo_forge.core.errors import ConfigError, UserError
 
 __all__ = [
@@ -40,6 +41,7 @@ CONFIG_TYPES: Mapping[str, type[Section]] = {
     "sft": SFTConfig,
     "benchmark": BenchmarkConfig,
     "generate": GenerateConfig,
+    "study": StudyConfig,
 }
 _PRESET = "builtin:"
 
@@ -153,6 +155,8 @@ def preset(name: str) -> Path:
 def detect_type(mapping: Mapping[str, Any]) -> str:
     """Return the kind of configuration whose top-level keys fit ``mapping`` best.
 
+    A kind that has all keys of another one and more is meant only where one of the others is there.
+
     Raises:
         UserError: If no kind fits better than the others.
     """
@@ -160,7 +164,9 @@ def detect_type(mapping: Mapping[str, Any]) -> str:
         kind: len(mapping.keys() & (model.model_fields.keys() | model.TWINS.keys()))
         for kind, model in CONFIG_TYPES.items()
     }
-    best = [kind for kind, score in scores.items() if score == max(scores.values())]
+    highest = [kind for kind, score in scores.items() if score == max(scores.values())]
+    wider = {CONFIG_TYPES[kind] for kind in highest}
+    best = [kind for kind in highest if not wider & set(CONFIG_TYPES[kind].__mro__[1:])]
     if len(best) > 1:
         raise UserError(
             "the keys fit more than one kind of configuration; "

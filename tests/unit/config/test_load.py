@@ -246,6 +246,7 @@ def test_any_dump_is_rerunnable(
         ({"raft": {}, "model": {}}, "raft"),
         ({"num_cycles": 2, "prompts": "x"}, "raft"),
         ({"samples": 3, "k": [1], "model": {}}, "benchmark"),
+        ({"raft": {}, "prompts": "x", "arms": ["verified"]}, "study"),
     ],
 )
 def test_type_is_detected(keys: dict[str, Any], kind: str) -> None:
