@@ -1,7 +1,9 @@
-"""`python -m tools.pictures RUN`: make docs/images from a run: its report, and two terminal views.
+"""`python -m tools.pictures RUN [CONFIG]`: make docs/images from a run, and from one that goes on.
 
-The pictures show what the commands print on a terminal and what a browser makes of the report;
-nothing is drawn here a second time. It needs Chromium.
+Of RUN: its report, and two terminal views. Of a training by CONFIG: the terminal in the middle of
+its second cycle, when the run is given up. The pictures show what the commands print on a terminal
+and what a browser makes of the report; nothing is drawn here a second time. They need Chromium and
+tmux.
 """
 
 from __future__ import annotations
@@ -9,21 +11,25 @@ from __future__ import annotations
 import io
 import os
 import pty
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
-__all__ = ["main", "photograph", "recorded", "terminal_svg"]
+__all__ = ["main", "photograph", "recorded", "terminal_svg", "watched"]
 
 IMAGES = Path("docs/images")
 _COLUMNS, _LINES = 132, 200
+_SCREEN = 30
+_AMIDST = re.compile(r"Cycle 2 of .* verify\b[^\n]*pass rate[^\n]*ETA", re.DOTALL)
 _WINDOW = "1180,1175"
 _THEMES = {"light": "1", "dark": "0"}  # as Blink numbers them
 _SHOWN = {
@@ -73,6 +79,26 @@ def recorded(argv: list[str], cwd: Path) -> str:
     return text
 
 
+def watched(argv: list[str], cwd: Path, sign: re.Pattern[str]) -> str:
+    """Return what stands on a terminal, colours and all, as soon as ``sign`` stands there.
+
+    The command is ended then.
+    """
+    tmux = ["tmux", "-L", f"pictures-{os.getpid()}", "-f", "/dev/null"]
+    size = ["-x", str(_COLUMNS), "-y", str(_SCREEN)]
+    subprocess.run([*tmux, "new-session", "-d", *size, "-c", str(cwd), *argv], check=True)
+    try:
+        while True:
+            shown = subprocess.run(
+                [*tmux, "capture-pane", "-p", "-e"], check=True, capture_output=True
+            ).stdout.decode()
+            if sign.search(Text.from_ansi(shown).plain):
+                return shown
+            time.sleep(0.2)
+    finally:
+        subprocess.run([*tmux, "kill-server"], check=False, capture_output=True)
+
+
 def terminal_svg(text: str, title: str) -> str:
     """Return terminal output as a picture, fonts of the reader's own."""
     console = Console(record=True, width=_COLUMNS, file=io.StringIO(), force_terminal=True)
@@ -98,14 +124,21 @@ def photograph(page: Path, picture: Path, theme: str) -> None:
         )
 
 
-def main(run: Path, images: Path = IMAGES) -> None:
-    """Write the pictures of ``run``."""
-    if shutil.which("chromium") is None:
-        raise SystemExit("chromium is not installed")
+def main(run: Path, config: Path | None = None, images: Path = IMAGES) -> None:
+    """Write the pictures of ``run``, and of a training by ``config``."""
+    for program in ("chromium", "tmux"):
+        if shutil.which(program) is None:
+            raise SystemExit(f"{program} is not installed")
     images.mkdir(parents=True, exist_ok=True)
     home = run.resolve().parents[1]
     shown = run.resolve().relative_to(home).as_posix()
     halo = [sys.executable, "-m", "halo_forge"]
+    if config is not None:
+        told = ["raft", "train", "--config", config.as_posix()]
+        with tempfile.TemporaryDirectory() as folder:
+            seen = watched([*halo, *told, "--output", folder + "/run"], Path.cwd(), _AMIDST)
+        svg = terminal_svg(seen, shlex.join(["halo-forge", *told]))
+        (images / "raft-train.svg").write_text(svg, encoding="utf-8")
     for name, (group, command, *flags) in _SHOWN.items():
         told = [group, command, shown, *flags]
         svg = terminal_svg(recorded([*halo, *told], home), shlex.join(["halo-forge", *told]))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +23,7 @@ from halo_forge.data.training import Renderer, prompt_line, training_record
 from halo_forge.report.grid import Grid
 from halo_forge.utils.text import printable
 
-__all__ = ["prepare_command", "prompts_command"]
+__all__ = ["kept_prompts", "prepare_command", "prompts_command"]
 
 _SOURCE_FLAGS: dict[str | tuple[str, ...], str] = {
     ("--dataset", "-d"): "dataset",
@@ -139,13 +140,33 @@ def prompts_command(
         return
     _run(
         work,
-        lambda: _clean(
-            partial(prompt_line, system=settings.system_prompt, max_tests=settings.max_tests),
-            benchmarks,
-        ),
+        lambda: _clean(_prompt_line(settings), benchmarks),
         _options.Display(progress, quiet=quiet, as_json=as_json),
         overwrite=overwrite,
     )
+
+
+def kept_prompts(settings: SourceConfig, folder: Path, display: _options.Display) -> Path:
+    """Return a prompts file in a folder of files that can be made again; it is made if need be.
+
+    What the file is made of is part of its name.
+
+    Raises:
+        UserError: If there is no such data set, or none of its rows gives a prompt.
+        StoreFault: If the hub cannot be asked.
+    """
+    work = _work("prompts", settings.model_copy(update={"output": str(folder)}), None)
+    name = f"{work.selection.dataset.name}-{work.selection.view.split}-{work.plan[:12]}.jsonl"
+    work = dataclasses.replace(work, output=folder / name)
+    try:
+        manifest = already_done(work, overwrite=False)
+    except UserError:  # changed by somebody
+        manifest = None
+    if manifest is None:
+        manifest = prepare(work, _prompt_line(settings), display.observer())
+    if not display.quiet:
+        _tell(work, manifest, "kept", err=True)
+    return work.output
 
 
 def _work(
@@ -185,6 +206,10 @@ def _clean(
     return make if benchmarks is None else guarded(make, benchmarks)
 
 
+def _prompt_line(settings: SourceConfig) -> Callable[[Item], dict[str, Any]]:
+    return partial(prompt_line, system=settings.system_prompt, max_tests=settings.max_tests)
+
+
 def _training_line(settings: SourceConfig) -> Callable[[Item], dict[str, Any]]:
     return partial(
         training_record,
@@ -218,13 +243,19 @@ def _run(
     if display.as_json:
         echo_json(manifest | {"output": str(work.output), "already_done": done})
         return
-    state = "there already" if done else "written"
+    _tell(work, manifest, "there already" if done else "written")
+
+
+def _tell(work: Work, manifest: Mapping[str, Any], state: str, *, err: bool = False) -> None:
+    """Say what is in the file, and what of the data set is not."""
     licence = manifest["licence"]  # a stranger's card says it
-    click.echo(printable(f"{work.output}: {manifest['lines']} lines, {state}; licence {licence}"))
+    lines = [f"{work.output}: {manifest['lines']} lines, {state}; licence {licence}"]
     for reason, count in manifest["left_out"].items():
         first = manifest.get("first_left_out", {}).get(reason)
         place = f" (first: {first})" if first else ""
-        click.echo(printable(f"  left out: {count} rows, {reason}{place}"))
+        lines.append(f"  left out: {count} rows, {reason}{place}")
+    for line in lines:
+        click.echo(printable(line), err=err)
 
 
 def _describe(work: Work, *, as_json: bool) -> None:

@@ -45,8 +45,20 @@ def show_plan(resolved: Resolved[RaftConfig], *, as_json: bool, fork: Path | Non
     click.echo("Memory, time and disk: halo-forge plan, with the same flags")
 
 
-def train_and_show(config: RaftConfig, display: Display, *, fork: Path | None = None) -> None:
+def train_and_show(
+    config: RaftConfig,
+    display: Display,
+    *,
+    fork: Path | None = None,
+    measure: str = "benchmark run",
+) -> None:
     """Run the loop and print how the held-out rates changed.
+
+    Args:
+        config: The run.
+        display: How it is shown.
+        fork: New run directory, to go on there with other settings.
+        measure: The command that measures such a model.
 
     Raises:
         HaloForgeError: Whatever stopped the run; what was done stays on disk.
@@ -65,7 +77,7 @@ def train_and_show(config: RaftConfig, display: Display, *, fork: Path | None = 
     if display.as_json:
         echo_json({"run": str(path), "control": run.control, "cycles": run.statistics})
     else:
-        _show_end(run)
+        _show_end(run, measure)
 
 
 def _plan(config: RaftConfig, path: Path) -> dict[str, Any]:
@@ -82,7 +94,7 @@ def _plan(config: RaftConfig, path: Path) -> dict[str, Any]:
     }
 
 
-def _show_end(run: Run) -> None:
+def _show_end(run: Run, measure: str) -> None:
     for line in notices(run):
         click.echo(printable(line))
     grid = before_after(run.cycles)
@@ -96,4 +108,4 @@ def _show_end(run: Run) -> None:
     if run.done:
         chosen = run.best or run.done
         checkpoint = shlex.quote(printable(str(RunDir(run.path).checkpoint_path(chosen))))
-        click.echo(f"Next: halo-forge benchmark run --model {checkpoint}")
+        click.echo(f"Next: halo-forge {measure} --model {checkpoint}")

@@ -33,7 +33,7 @@ def datasets(as_json: bool) -> None:
     known = [public_datasets.get(name) for name in public_datasets.names()]
     sets = [one for one in known if one.images]
     if as_json:
-        keys = ("name", "summary", "hub_id", "licence", "tests")
+        keys = ("name", "summary", "hub_id", "licence", "tests", "preset")
         sizes = [
             {
                 config: {split: files.rows for split, files in splits.items()}
@@ -44,17 +44,19 @@ def datasets(as_json: bool) -> None:
         described = [{key: getattr(one, key) for key in keys} for one in sets]
         echo_json([one | {"configs": rows} for one, rows in zip(described, sizes, strict=True)])
         return
+    header = ("name", "repository", "rows", "licence", "preset", "what it is")
     rows = [
         (
             one.name,
             one.hub_id,
             ", ".join(f"{name} {files.rows}" for name, files in one.configs[one.config].items()),
             one.licence,
+            one.preset or "",
             one.summary,
         )
         for one in sets
     ]
-    echo_grid(Grid(("name", "repository", "rows", "licence", "what it is"), tuple(rows), wide=True))
+    echo_grid(Grid(header, tuple(rows), wide=True))
 
 
 @click.command("scenes")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from halo_forge.commands import _options
+from halo_forge.commands import _options, _vlm_prompts
 from halo_forge.commands._raft_flags import RAFT_FLAGS
 from halo_forge.commands.benchmark import BENCHMARK_FLAGS, measure
 from halo_forge.commands.sft import SFT_FLAGS, fine_tune
@@ -59,6 +59,7 @@ def _of_pictures(
 @click.command("train")
 @_options.config_files
 @_options.settings(RaftConfig, _of_pictures(RAFT_FLAGS), preset=_RAFT)
+@_vlm_prompts.dataset
 @_weights
 @_options.assignments
 @_options.fork
@@ -66,6 +67,8 @@ def _of_pictures(
 @click.pass_context
 def train(
     ctx: click.Context,
+    dataset: str | None,
+    limit: int | None,
     fork: Path | None,
     dry_run: bool,
     as_json: bool,
@@ -79,17 +82,20 @@ def train(
 
     \b
     Examples:
-      halo-forge vlm train --model MODEL --prompts questions.jsonl --cycles 6
+      halo-forge vlm train --model MODEL --dataset textvqa --limit 500 --cycles 6
+      halo-forge vlm train --model MODEL --prompts questions.jsonl
     """  # noqa: D301 - click reads the \b
     from halo_forge.commands._training import show_plan, train_and_show
 
+    display = _options.Display(progress, quiet=quiet, as_json=as_json)
+    resolved = _options.resolve(ctx, RaftConfig, files=[_RAFT])
+    _vlm_prompts.note_questions(ctx, resolved, display, name=dataset, limit=limit)
     resolved = _options.resolve(ctx, RaftConfig, files=[_RAFT])
     _require_prompts(resolved)
     if dry_run:
         show_plan(resolved, as_json=as_json, fork=fork)
     else:
-        display = _options.Display(progress, quiet=quiet, as_json=as_json)
-        train_and_show(resolved.value, display, fork=fork)
+        train_and_show(resolved.value, display, fork=fork, measure="vlm benchmark")
 
 
 @click.command("sft")
@@ -122,18 +128,25 @@ def sft(
       halo-forge vlm sft --model MODEL --data answers.jsonl --output models/vlm_sft
     """  # noqa: D301 - click reads the \b
     display = _options.Display(progress, quiet=quiet, as_json=as_json)
-    fine_tune(ctx, display, fork=fork, resume=resume, dry_run=dry_run)
+    fine_tune(ctx, display, fork=fork, resume=resume, dry_run=dry_run, then="vlm train")
 
 
 @click.command("benchmark")
 @_options.config_files
 @_options.settings(BenchmarkConfig, _of_pictures(BENCHMARK_FLAGS), preset=_BENCHMARK)
+@_vlm_prompts.dataset
 @_weights
 @_options.assignments
 @_options.long_running
 @click.pass_context
 def benchmark(
-    ctx: click.Context, dry_run: bool, as_json: bool, progress: str | None, quiet: bool
+    ctx: click.Context,
+    dataset: str | None,
+    limit: int | None,
+    dry_run: bool,
+    as_json: bool,
+    progress: str | None,
+    quiet: bool,
 ) -> None:
     """Sample answers to questions about images, verify them, and estimate pass@k.
 
@@ -141,9 +154,14 @@ def benchmark(
 
     \b
     Examples:
+      halo-forge vlm benchmark --model models/vlm_raft/cycle_6 --dataset docvqa --limit 200
       halo-forge vlm benchmark --model models/vlm_raft/cycle_6 --prompts heldout.jsonl
     """  # noqa: D301 - click reads the \b
     display = _options.Display(progress, quiet=quiet, as_json=as_json)
+    resolved = _options.resolve(ctx, BenchmarkConfig, files=[_BENCHMARK])
+    _vlm_prompts.note_questions(
+        ctx, resolved, display, name=dataset, limit=limit, splits=_vlm_prompts.MEASURED
+    )
     _require_prompts(_options.resolve(ctx, BenchmarkConfig, files=[_BENCHMARK]))
     measure(ctx, display, dry_run=dry_run, files=[_BENCHMARK])
 
@@ -156,6 +174,7 @@ def _require_prompts(resolved: Resolved[Any]) -> None:
     """
     if resolved.sources["prompts"] == "default":
         raise UserError(
-            "--prompts is missing: a file of questions about images, one JSON object a line, such "
-            'as {"prompt": "What is it?", "image": "a.png", "ground_truth": "a cat"}'
+            "--prompts (or --dataset) is missing: a file of questions about images, one JSON "
+            'object a line, such as {"prompt": "What is it?", "image": "a.png", '
+            '"ground_truth": "a cat"}'
         )

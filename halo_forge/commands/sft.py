@@ -85,8 +85,17 @@ def fine_tune(
     fork: Path | None,
     resume: bool,
     dry_run: bool,
+    then: str = "raft train",
 ) -> None:
     """Fine-tune as the flags of ``ctx`` say, or show what would be done.
+
+    Args:
+        ctx: The running command's context.
+        display: How it is shown.
+        fork: New run directory, to go on there with other settings.
+        resume: Only go on; never begin.
+        dry_run: Only show.
+        then: The command that goes on from such a model.
 
     Raises:
         HaloForgeError: Whatever stopped it; what was done stays on disk.
@@ -108,7 +117,7 @@ def fine_tune(
         observer.message(f"{path} keeps what is done; the same command goes on from there")
         raise
     if place().speaks:
-        _show_end(figures, as_json=display.as_json)
+        _show_end(figures, then, as_json=display.as_json)
 
 
 @command.command("datasets")
@@ -148,7 +157,7 @@ def _show_plan(resolved: Resolved[SFTConfig], plan: dict[str, Any], *, as_json: 
     click.echo(f"Memory: {plan['memory']}")
 
 
-def _show_end(figures: dict[str, Any], *, as_json: bool) -> None:
+def _show_end(figures: dict[str, Any], then: str, *, as_json: bool) -> None:
     import shlex
 
     from halo_forge.commands._output import echo_json
@@ -163,4 +172,4 @@ def _show_end(figures: dict[str, Any], *, as_json: bool) -> None:
         click.echo(f"Validation loss after step {entry['step']}: {entry['loss']:.4f}{kept}")
     path = shlex.quote(printable(figures["final_model"]))
     click.echo(f"Model: {path}")
-    click.echo(f"Next:  halo-forge raft train --checkpoint {path}")
+    click.echo(f"Next:  halo-forge {then} --checkpoint {path}")

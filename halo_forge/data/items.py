@@ -125,6 +125,7 @@ class PublicDataset:
         releases: Names of files by which the data set is published elsewhere, with wildcards;
             looked for in a local folder that is no copy of the repository.
         images: Whether its tasks are about images.
+        preset: Preset of the verifier `vision` that compares answers as its benchmark does.
         package: Installed Python package whose folder holds the files; it is not on the hub.
         reader: Reads the rows of a file, where they are no objects.
     """
@@ -143,6 +144,7 @@ class PublicDataset:
     hides: bool = False
     releases: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     images: bool = False
+    preset: str | None = None
     package: str | None = None
     reader: Callable[[Path], Rows] = read_rows
 

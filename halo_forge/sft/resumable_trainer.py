@@ -96,7 +96,8 @@ class ResumableTrainer(SFTTrainer):
         if not self.args.should_save or output_dir is None:
             return
         self._adapter.save_pretrained(Path(output_dir))
-        write_weights(self.accelerator.unwrap_model(self.model), Path(output_dir), self._base)
+        with no_progress_bars():
+            write_weights(self.accelerator.unwrap_model(self.model), Path(output_dir), self._base)
 
     @override
     def _load_from_checkpoint(

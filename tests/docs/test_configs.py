@@ -14,7 +14,9 @@ from halo_forge.rlvr.schedule import learning_rate
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted(
-    [*ROOT.glob("configs/*.yaml"), *ROOT.glob("halo_forge/config/presets/*.yaml")],
+    path
+    for place in ("configs", "examples/*", "halo_forge/config/presets")
+    for path in ROOT.glob(f"{place}/*.yaml")
 )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +20,10 @@ from tests.run_directory import make_run
 from tools.docs_rules import leaves
 
 DOCS = Path(__file__).parents[2] / "docs"
-HOWTOS = ("benchmarks", "look-into-a-run", "new-task", "plan", "sft")
+HOWTOS = (
+    *("algorithms", "benchmarks", "clean-data", "controls", "generate-data", "look-into-a-run"),
+    *("new-task", "plan", "servers", "set-up", "sft", "share"),
+)
 PAGES = sorted(
     [
         *(DOCS / f"{name}.md" for name in ("QUICKSTART", "FULL_PIPELINE", "TROUBLESHOOTING")),
@@ -26,16 +31,22 @@ PAGES = sorted(
         *(DOCS / f"howto/{name}.md" for name in HOWTOS),
     ]
 )
-NOT_OURS = ("printf ", "make demo", "source .venv/bin/activate", "accelerate launch ")
+NOT_OURS = (
+    *("printf ", "make demo", "source .venv/bin/activate", "accelerate launch ", "eval "),
+    "_HALO_FORGE_COMPLETE",
+)
 """What a shell block may hold beside our commands."""
 ELSEWHERE = {
     "halo-forge doctor": "tests/unit/commands/test_doctor.py",
+    "halo-forge model push": "tests/unit/models/test_publish.py",
     "halo-forge plan": "tests/unit/commands/test_plan.py",
+    "halo-forge test": "tests/unit/test_selftest.py",
 }
-"""Commands that measure the machine, and where they are run."""
+"""Commands that measure the machine or want a hub, and where they are run."""
 COMMANDS = dict(leaves())
 RUNS = (
     *(f"models/{name}" for name in ("raft", "raft_cpu", "raft-no-curriculum", "lr_a", "lr_b")),
+    *(f"models/{name}" for name in ("raftpp", "rej", "unverified")),
     *(f"results/{name}" for name in ("base", "cycle_3", "sft", "raft")),
 )
 _MBPP = str(DOCS.parent / "examples/full_pipeline/mbpp")
@@ -90,6 +101,12 @@ def workplace(tmp_path_factory, root, tiny_model_dir) -> Path:
     ):
         flags = ["--dataset", "mbpp", "--source", _MBPP, "--split", split, "--progress", "none"]
         assert main(["data", what, *flags, "-o", str(place / f"data/{file}.jsonl")]) == 0
+    generated = place / "data/generated/cpp_algorithms"
+    generated.mkdir(parents=True)
+    shutil.copy(place / "data/prompts.jsonl", generated)
+    for name in ("HumanEvalPlus", "MbppPlus"):
+        packed = gzip.compress((place / "data/heldout.jsonl").read_bytes())
+        (place / f"{name}.jsonl.gz").write_bytes(packed)
     training = {cycle: _verdicts(success=False) for cycle in (1, 2, 3)}
     heldout = {cycle: _verdicts(success=cycle > 0) for cycle in range(4)}
     for name in RUNS:
@@ -109,12 +126,16 @@ def test_command_lines(page: Path, workplace: Path, monkeypatch, capsys) -> None
     for line in filter(None, (line.partition(" #")[0].strip() for line in _lines(page))):
         if line.startswith(NOT_OURS):
             continue
-        name, words = _words(line)
+        told, _, file = line.partition(" > ")
+        name, words = _words(told)
         if name in ELSEWHERE:
             assert (DOCS.parent / ELSEWHERE[name]).is_file()
             continue
         code = main(words)
-        assert code == 0, f"{page.name}: {line}\n{capsys.readouterr().err}"
+        said = capsys.readouterr()
+        assert code == 0, f"{page.name}: {line}\n{said.err}"
+        if file:
+            Path(file).write_text(said.out, "utf-8")
 
 
 def test_messages_are_those_of_the_code() -> None:

@@ -128,7 +128,8 @@ _dataset = partial(PublicDataset, images=True)
 
 textvqa = _dataset(
     name="textvqa",
-    summary="TextVQA: questions about text in photographs; preset vqa",
+    summary="TextVQA: questions about text in photographs",
+    preset="vqa",
     hub_id="lmms-lab/textvqa",
     licence="CC-BY-4.0",
     fields=("question_id", "question", "answers", "image"),
@@ -145,7 +146,8 @@ textvqa = _dataset(
 
 docvqa = _dataset(
     name="docvqa",
-    summary="DocVQA: questions about scanned documents; preset docvqa",
+    summary="DocVQA: questions about scanned documents",
+    preset="docvqa",
     hub_id="HuggingFaceM4/DocumentVQA",
     licence="terms of the DocVQA challenge",
     fields=("questionId", "question", "question_types", "answers", "image"),
@@ -162,7 +164,8 @@ docvqa = _dataset(
 
 chartqa = _dataset(
     name="chartqa",
-    summary="ChartQA: questions about charts, by people and by a machine; preset chartqa",
+    summary="ChartQA: questions about charts, by people and by a machine",
+    preset="chartqa",
     hub_id="HuggingFaceM4/ChartQA",
     licence="GPL-3.0",
     fields=("image", "query", "label", "human_or_machine"),
@@ -179,7 +182,8 @@ chartqa = _dataset(
 
 realworldqa = _dataset(
     name="realworldqa",
-    summary="RealWorldQA: where things are in everyday scenes; preset vqa",
+    summary="RealWorldQA: where things are in everyday scenes",
+    preset="vqa",
     hub_id="xai-org/RealworldQA",
     licence="CC-BY-ND-4.0",
     fields=("image", "question", "answer"),
@@ -190,7 +194,8 @@ realworldqa = _dataset(
 
 mathvista = _dataset(
     name="mathvista",
-    summary="MathVista: mathematics in figures; preset vqa",
+    summary="MathVista: mathematics in figures",
+    preset="vqa",
     hub_id="AI4Math/MathVista",
     licence="CC-BY-SA-4.0",
     fields=("pid", "query", "question", "decoded_image", "answer", "metadata"),
@@ -206,7 +211,8 @@ mathvista = _dataset(
 
 easy_vqa = _dataset(
     name="easy_vqa",
-    summary="easy-VQA: coloured shapes, 64 pixels wide; preset vqa; pip install easy-vqa",
+    summary="easy-VQA: coloured shapes, 64 pixels wide; pip install easy-vqa",
+    preset="vqa",
     hub_id="vzhou842/easy-VQA",
     licence="MIT",
     fields=("question", "answer", "image_id"),

@@ -1,10 +1,13 @@
 """The front doors of vision: their defaults, their flags, and where they lead."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from halo_forge import cli
+from halo_forge.data.prompts import load_prompts
+from tests.needs import package
 
 
 @pytest.fixture
@@ -49,7 +52,7 @@ def test_benchmark_begins_with_its_own_values(capsys, prompts):
 def test_questions_are_asked_for(command, capsys):
     """The built-in tasks show no images."""
     assert cli.main(["vlm", command]) == 2
-    assert "--prompts is missing" in capsys.readouterr().err
+    assert "--prompts (or --dataset) is missing" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["train", "sft", "benchmark"])
@@ -61,3 +64,46 @@ def test_help_shows_what_holds_here(command, capsys):
     assert "--verifier-command" not in text
     if command == "train":
         assert "only judges the held-out prompts. [default: 6]" in text
+
+
+def test_questions_of_a_public_data_set(capsys, tmp_path, monkeypatch):
+    """`--dataset` makes a prompts file in the cache, once, and takes the data set's own preset."""
+    package("easy_vqa")
+    monkeypatch.setenv("HALO_FORGE_CACHE", str(tmp_path))
+    for command, split in (("train", "train"), ("benchmark", "test")):
+        config = plan(capsys, command, "--dataset", "easy_vqa", "--limit", "7")["config"]
+        path = Path(config["prompts"])
+        assert (path.parent, path.name.split("-")[1]) == (tmp_path / "prompts", split)
+        assert len(load_prompts(path)) == 7
+        assert config["verifier"]["options"] == {"preset": "vqa"}
+        before = path.stat().st_mtime_ns
+        again = plan(capsys, command, "--dataset", "easy_vqa", "--limit", "7")["config"]
+        assert (again, path.stat().st_mtime_ns) == (config, before)
+        path.write_text("{}\n")
+        assert plan(capsys, command, "--dataset", "easy_vqa", "--limit", "7")["config"] == config
+        assert len(load_prompts(path)) == 7
+    chosen = [
+        "--dataset",
+        "easy_vqa/test",
+        "--limit",
+        "8",
+        "--set",
+        "verifier.options.preset=docvqa",
+    ]
+    config = plan(capsys, "train", *chosen)["config"]
+    assert "easy_vqa-test-" in config["prompts"]
+    assert config["verifier"]["options"] == {"preset": "docvqa"}
+
+
+def test_what_a_dataset_cannot_be(capsys, prompts):
+    """Two sources of questions, a limit of nothing, a data set without images, and none at all."""
+    for arguments, message in (
+        (["--dataset", "easy_vqa", "--prompts", prompts], "there are prompts already"),
+        (["--prompts", prompts, "--limit", "3"], "none is named"),
+        (["--dataset", "mbpp"], "shows no images"),
+        (["--dataset", "textvqq"], "textvqa"),
+        (["--dataset", "easy_vqa/dev"], "train, test"),
+    ):
+        for command in ("train", "benchmark"):
+            assert cli.main(["vlm", command, *arguments]) == 2
+            assert message in capsys.readouterr().err
