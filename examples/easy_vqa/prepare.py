@@ -87,8 +87,17 @@ def _drawn(
     numbers = random.Random(f"{seed} {key}")  # noqa: S311 - no secret
     chosen = numbers.sample(once, min(count, len(once)))
     return [
-        {"prompt": question, "image": image, key: answer} for (question, image), answer in chosen
+        {"prompt": question, "image": image, key: answer}
+        | ({} if key == "completion" else {"category": _kind(question)})
+        for (question, image), answer in chosen
     ]
+
+
+def _kind(question: str) -> str:
+    """Return what is asked for; who does not look can guess the most of yes or no."""
+    if not question.startswith("what"):
+        return "yes or no"
+    return "colour" if "color" in question else "shape"
 
 
 def _words(text: str) -> list[str]:

@@ -11,6 +11,7 @@ from halo_forge.config.load import dump_yaml
 from halo_forge.config.sft import SFTConfig
 from halo_forge.data import public_datasets
 from halo_forge.data.builtin import PREFIX
+from halo_forge.models.load import sees
 from halo_forge.models.refs import base_ref, resolve
 from halo_forge.sft.base import FitReport
 from halo_forge.store.growing import read_manifest
@@ -24,7 +25,7 @@ _HEAD_TEXT = """\
 ---
 base_model: {base}
 library_name: {library}
-pipeline_tag: text-generation
+pipeline_tag: {task}
 {licence_line}tags:
 - halo-forge
 - {tag}
@@ -65,6 +66,7 @@ def card_head(start: str, title: str, tag: str, *, adapters: bool) -> str:
     return _HEAD_TEXT.format(
         base=model_name(base_ref(start)),
         library="peft" if adapters else "transformers",
+        task="image-text-to-text" if sees(resolve(base_ref(start))) else "text-generation",
         licence_line=f"license: {licence}\n" if licence else "",
         tag=tag,
         title=title,
