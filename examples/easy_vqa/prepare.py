@@ -8,6 +8,9 @@ The questions are those of the package ``easy-vqa`` (MIT): one coloured shape in
 - ``sft.jsonl``: questions with answers, for `halo-forge vlm sft`;
 - ``prompts.jsonl``: questions about other pictures, for `halo-forge vlm train`;
 - ``heldout.jsonl``: questions about the pictures of the package's test part.
+
+Each file has as many questions of each kind: most answers of yes or no can be guessed from the
+words of the question, and a model that hears mainly those learns not to look.
 """
 
 from __future__ import annotations
@@ -32,15 +35,16 @@ _TEMPLATE = (
     "{% if add_generation_prompt %}<assistant>{% endif %}"
 )
 _SIDE, _PATCH, _WIDTH = 64, 8, 96
+_KINDS = ("yes or no", "colour", "shape")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the folder."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--sft", type=int, default=5_000, help="questions with answers")
-    parser.add_argument("--prompts", type=int, default=400, help="questions to train on by RAFT")
-    parser.add_argument("--heldout", type=int, default=400, help="questions to measure on")
+    parser.add_argument("--sft", type=int, default=9_000, help="questions with answers")
+    parser.add_argument("--prompts", type=int, default=600, help="questions to train on by RAFT")
+    parser.add_argument("--heldout", type=int, default=600, help="questions to measure on")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(arguments)
     chosen.out.mkdir(parents=True, exist_ok=True)
@@ -82,10 +86,15 @@ def _questions(part: str) -> Iterator[tuple[str, str, str]]:
 def _drawn(
     questions: list[tuple[str, str, str]], count: int, seed: int, key: str
 ) -> list[dict[str, Any]]:
-    """Draw questions and return them as lines of a file; each is asked once."""
+    """Draw questions, as many of each kind, and return them as lines of a file."""
     once = sorted({(question, image): answer for question, answer, image in questions}.items())
     numbers = random.Random(f"{seed} {key}")  # noqa: S311 - no secret
-    chosen = numbers.sample(once, min(count, len(once)))
+    chosen = [
+        asked
+        for kind in _KINDS
+        for asked in numbers.sample([one for one in once if _kind(one[0][0]) == kind], count // 3)
+    ]
+    numbers.shuffle(chosen)
     return [
         {"prompt": question, "image": image, key: answer}
         | ({} if key == "completion" else {"category": _kind(question)})

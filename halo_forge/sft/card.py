@@ -66,7 +66,7 @@ def card_head(start: str, title: str, tag: str, *, adapters: bool) -> str:
     return _HEAD_TEXT.format(
         base=model_name(base_ref(start)),
         library="peft" if adapters else "transformers",
-        task="image-text-to-text" if sees(resolve(base_ref(start))) else "text-generation",
+        task=_task(resolve(base_ref(start))),
         licence_line=f"license: {licence}\n" if licence else "",
         tag=tag,
         title=title,
@@ -113,6 +113,12 @@ def _shown(config: SFTConfig) -> SFTConfig:
 def model_name(ref: str) -> str:
     """Return what a model is called: of a local folder only its last part."""
     return Path(ref).name if Path(ref).exists() else ref
+
+
+def _task(base: Path) -> str:
+    """Return the hub's word for what a model does."""
+    known = (base / "config.json").is_file()
+    return "image-text-to-text" if known and sees(base) else "text-generation"
 
 
 def base_licence(ref: str) -> str | None:
