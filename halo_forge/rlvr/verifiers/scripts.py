@@ -162,7 +162,7 @@ version=$("$0" --version) && echo ".NET SDK $version"
 # Wine fills a new prefix with copies of all its libraries, which takes longer than most programs
 # run. A prefix of links, marked as up to date, does for a console program. The debugger that it
 # starts on a crash may end the program itself, with code 0, and a crash must not look like a good
-# end (seen in 77 of 420 crashes on a Wine that was already running, in none of 400 without it).
+# end (seen outside a sandbox, on a Wine that was already running).
 RUN_BY_WINE = """\
 for windows in /usr/lib/*/wine/x86_64-windows /usr/lib*/wine/x86_64-windows \
     /opt/wine*/lib*/wine/x86_64-windows; do

@@ -4,9 +4,9 @@ YOLOX: Ge et al. 2021, arXiv:2107.08430; models and code by Megvii under Apache-
 models (``yolox_nano.onnx``, 3.7 MB) are assets of the release 0.1.1rc0 of the repository
 Megvii-BaseDetection/YOLOX.
 
-YOLOv8 and its successors: models and code by Ultralytics under AGPL-3.0. Their own files are
-pickles, which run code when they are opened; ``yolo export model=yolov8n.pt format=onnx``, where
-you trust such a file, makes one that is data.
+YOLOv8, and later models whose output has its form: by Ultralytics under AGPL-3.0. Their own files
+are pickles, which run code when they are opened; ``yolo export model=yolov8n.pt format=onnx``,
+where you trust such a file, makes one that is data.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class YoloxHead:
 
 
 class UltralyticsHead:
-    """YOLOv8 and its successors: red first, in [0, 1]; boxes in pixels, [84, n]."""
+    """YOLOv8: red first, in [0, 1]; boxes in pixels, [84, n]."""
 
     name = "yolov8"
 

@@ -158,16 +158,28 @@ def test_both_families_mean_the_same(yolox):
     raw = np.concatenate([centres, sides, scores], 1).T[None]
     other._session = SimpleNamespace(run=lambda _, inputs: [raw] if _brightest(inputs) <= 1 else [])
     assert other.detect(open_image(str(PHOTO))) == expected
-    shapes = {"yolox": [1, 3549, 85], "yolov8": [1, 84, 3549], None: [1, 84, 3548]}
-    for name, shape in shapes.items():
-        head = yolo._head_for([1, 3, 416, 416], shape)
-        assert (head and head.name) == name
-    assert yolo._head_for([1, 3, "height", "width"], [1, 84, "anchors"]) is None
 
 
 def _brightest(inputs):
     (pixels,) = inputs.values()
     return pixels.max()
+
+
+def test_the_shape_tells_the_family():
+    """YOLOX, YOLOv8, or none that is known; and what YOLOv8's columns mean, without any weights."""
+    import numpy as np
+
+    from halo_forge.rlvr.verifiers.vision import yolo
+
+    shapes = {"yolox": [1, 3549, 85], "yolov8": [1, 84, 3549], None: [1, 84, 3548]}
+    for name, shape in shapes.items():
+        head = yolo._head_for([1, 3, 416, 416], shape)
+        assert (head and head.name) == name
+    assert yolo._head_for([1, 3, "height", "width"], [1, 84, "anchors"]) is None
+    raw = np.zeros((84, 3))
+    raw[:4, 1], raw[4 + CLASSES.index("cup"), 1] = (50, 40, 20, 10), 0.75
+    (cup,) = yolo._kept(*yolo.UltralyticsHead().decoded(raw), whole=np.array([100.0] * 4))
+    assert cup == Detection("cup", 0.75, (0.4, 0.35, 0.6, 0.45))
 
 
 def test_another_model_is_refused(tmp_path):
