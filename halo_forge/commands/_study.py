@@ -30,7 +30,7 @@ def show_study(config: StudyConfig, display: Display) -> None:
         KeyboardInterrupt: When the user stopped it, after saying how to go on.
     """
     from halo_forge.benchmark.study import run_study
-    from halo_forge.report.study import study_grid, study_record, study_sentence
+    from halo_forge.report.study import rates_told, study_grid, study_record, study_sentence
     from halo_forge.store.atomic import write_text
 
     observer = display.observer()
@@ -45,7 +45,7 @@ def show_study(config: StudyConfig, display: Display) -> None:
     if display.as_json:
         echo_json(record)
         return
-    for rate in found.results:
+    for rate in rates_told(found):
         echo_grid(study_grid(found, rate))
         click.echo(f"\n{study_sentence(found, rate)}.\n")
     for name, why in found.ended.items():

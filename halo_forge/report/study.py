@@ -10,10 +10,22 @@ from halo_forge.benchmark.study import ArmResult, Study
 from halo_forge.report.grid import Grid
 from halo_forge.report.tables import difference_text, interval_text, p_text
 
-__all__ = ["study_grid", "study_record", "study_sentence"]
+__all__ = ["rates_told", "study_grid", "study_record", "study_sentence"]
 
 _WORDS = {"pass": "full-pass rate", "compile": "compile rate"}
 _CONTROLS = ("unverified", "shuffled", "compile-only", "sft")
+
+
+def rates_told(study: Study) -> list[str]:
+    """Return the rates worth a table: not one that says of questions what another says already."""
+    told: list[str] = []
+    seen: list[list[Any]] = []
+    for rate, results in study.results.items():
+        figures = [(one.gain.before, one.gain.after, one.gain.change) for one in results]
+        if figures not in seen:
+            told.append(rate)
+            seen.append(figures)
+    return told
 
 
 def study_grid(study: Study, rate: str) -> Grid:
