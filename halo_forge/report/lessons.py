@@ -13,6 +13,8 @@ __all__ = ["errors_grid", "honesty_grid", "notices"]
 
 _NONE = "-"
 _CLASSES = 8
+_MANY_CUT = 0.2
+"""Share of held-out answers cut before training above which learning to end may be a gain."""
 
 
 def errors_grid(cycles: Sequence[Cycle]) -> Grid | None:
@@ -57,9 +59,11 @@ def honesty_grid(cycles: Sequence[Cycle]) -> Grid | None:
                 _rate(cycle.lost_share),
                 _gap(cycle),
                 _counts(cycle),
+                _rate(cycle.cut_share),
                 _rate(held.distinct_share) if held else _NONE,
                 _reach(held) if held else _NONE,
                 _gap(held) if held else _NONE,
+                _rate(held.cut_share) if held else _NONE,
             )
         )
     header = (
@@ -70,12 +74,15 @@ def honesty_grid(cycles: Sequence[Cycle]) -> Grid | None:
         "lost",
         "hidden gap",
         "tables, trivial",
+        "cut",
         "held-out different",
         "held-out solved at all",
         "held-out hidden gap",
+        "held-out cut",
     )
     title = (
-        "What to doubt (!: alarm). Tables, trivial: answers made for the tests or idle, it seems"
+        "What to doubt (!: alarm). Tables, trivial: answers made for the tests or idle, it seems. "
+        "Cut: by the limit of tokens"
     )
     known = [n for n in range(1, len(header)) if any(row[n] != _NONE for row in rows)]
     if not known:
@@ -107,7 +114,19 @@ def notices(run: Run) -> list[str]:
             f"HIDDEN-TEST GAP ({named}): answers pass their tests more often than hidden tests "
             "too; the tests that reward are weak, or are being gamed."
         )
-    return lines
+    return lines + _cut_notice([cycle for cycle in run.cycles if cycle.heldout])
+
+
+def _cut_notice(cycles: Sequence[Cycle]) -> list[str]:
+    shares = [one.heldout.cut_share for one in cycles if one.heldout]
+    before, after = (shares[0], shares[-1]) if shares else (None, None)
+    if before is None or after is None or before < _MANY_CUT or after >= before:
+        return []
+    return [
+        f"CUT ANSWERS: {before:.0%} of the held-out answers were cut by the limit of tokens before "
+        f"training, {after:.0%} after cycle {cycles[-1].cycle}. To end in time is learnt without a "
+        "verifier too; see with a larger generation.max_new_tokens, or a control, what is left."
+    ]
 
 
 def _when(cycle: int) -> str:

@@ -69,6 +69,7 @@ class _Observed(_Record):
     hidden_gap: Gap | None = None
     hidden_gap_alarm: bool = False
     suspicious: Mapping[str, int] = {}
+    truncated: int | None = None
 
 
 class Heldout(_Observed):
@@ -79,6 +80,11 @@ class Heldout(_Observed):
     pass_rate: Estimate
     hidden_pass_rate: Estimate | None = None
     differences: Mapping[str, Paired] = {}
+
+    @property
+    def cut_share(self) -> float | None:
+        """Share of the answers that the limit of tokens cut; older runs do not say."""
+        return None if self.truncated is None else self.truncated / self.samples
 
     def rate(self, key: str) -> Estimate | None:
         """Return the rate named ``key``."""
@@ -115,6 +121,13 @@ class Cycle(_Observed):
     decision: Decision | None = None
     ended: str | None = None
     heldout: Heldout | None = None
+
+    @property
+    def cut_share(self) -> float | None:
+        """Share of the training answers that the limit of tokens cut."""
+        if self.truncated is None or not self.total_samples:
+            return None
+        return self.truncated / self.total_samples
 
     @property
     def judging_seconds(self) -> float | None:

@@ -84,7 +84,7 @@ def cycle_record(verdicts: Sequence[Verdict], kept: Sequence[Verdict]) -> dict[s
             [float(len({r.reward for r in group}) == 1) for group in groups.values()]
         ),
         "tokens_generated": tokens,
-        "truncated": sum(s.finish_reason == "length" for s in samples),
+        "truncated": _truncated(verdicts),
         "entropy": sum(-sum(s.logprobs) for s in samples) / tokens if tokens else None,
     }
 
@@ -149,6 +149,7 @@ def heldout_record(
     hidden = any(result.metadata.get("hidden_total") for result in judged)
     record: dict[str, Any] = {
         "samples": len(verdicts),
+        "truncated": _truncated(verdicts),
         "error_classes": _error_classes([v.result for v in verdicts if v.result is not None]),
         "differences": {},
     }
@@ -162,6 +163,11 @@ def heldout_record(
             pair = paired_difference([before[k] for k in now], list(now.values()), seed)
             record["differences"][name] = asdict(pair)
     return record
+
+
+def _truncated(verdicts: Sequence[Verdict]) -> int:
+    """Count answers that the limit of tokens cut."""
+    return sum(verdict.sample.finish_reason == "length" for verdict in verdicts)
 
 
 def _error_classes(results: Sequence[VerifyResult]) -> dict[str, int]:

@@ -87,6 +87,25 @@ def test_diversity_and_doubts(path: Path) -> None:
     assert line.startswith("HIDDEN-TEST GAP (2):")
 
 
+def test_learning_to_end_is_told_apart(tmp_path: Path) -> None:
+    """Where many held-out answers were cut and fewer are, that is no merit of the verifier."""
+
+    def judged(cut: int) -> list[Any]:
+        reasons = ["length"] * cut + ["stop"] * (4 - cut)
+        return [make_verdict("a", n, 1.0, finish_reason=why) for n, why in enumerate(reasons)]
+
+    path = make_run(tmp_path / "run", {1: judged(3)}, {0: judged(2), 1: judged(1)})
+    grid = honesty_grid(read_run(path).cycles)
+    assert grid is not None
+    at = grid.header.index("cut"), grid.header.index("held-out cut")
+    assert [tuple(row[n] for n in at) for row in grid.rows] == [("-", "50.0%"), ("75.0%", "25.0%")]
+    (line,) = notices(read_run(path))
+    assert line.startswith("CUT ANSWERS: 50% of the held-out answers were cut by the limit of tok")
+    assert "25% after cycle 1" in line
+    fewer = make_run(tmp_path / "few", {1: judged(0)}, {0: judged(0), 1: judged(0)})
+    assert notices(read_run(fewer)) == []
+
+
 def test_a_control_says_so_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In the list, above the figures, in the JSON and in the report."""
     path = make_run(tmp_path / "run", {1: _cycle(1)}, raft={"control": "shuffled"})
