@@ -102,8 +102,9 @@ def test_learning_to_end_is_told_apart(tmp_path: Path) -> None:
     (line,) = notices(read_run(path))
     assert line.startswith("CUT ANSWERS: 50% of the held-out answers were cut by the limit of tok")
     assert "25% after cycle 1" in line
-    fewer = make_run(tmp_path / "few", {1: judged(0)}, {0: judged(0), 1: judged(0)})
-    assert notices(read_run(fewer)) == []
+    for name, before, after in (("seldom", 0, 0), ("as often", 2, 2)):
+        other = make_run(tmp_path / name, {1: judged(0)}, {0: judged(before), 1: judged(after)})
+        assert notices(read_run(other)) == []
 
 
 def test_a_control_says_so_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
