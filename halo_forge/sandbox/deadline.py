@@ -74,11 +74,11 @@ class Deadline:
         A process that sleeps waits for nothing, so it gains no time; one that stands in line for a
         core does, as long as the run as a whole has CPU time left.
         """
-        everyone = self.look()
+        self.look()
         wall = self._limits.wall_seconds
         if self.spent >= self._limits.cpu:
             return wall
-        return wall + max(map(_run_delay, everyone), default=0.0)
+        return wall + _longest_wait(self._roots)
 
 
 def _family(roots: tuple[int, ...]) -> Iterator[int]:
@@ -86,11 +86,29 @@ def _family(roots: tuple[int, ...]) -> Iterator[int]:
     found = list(roots)
     for process in found:
         yield process
-        try:
-            path = Path(f"/proc/{process}/task/{process}/children")
-            found += map(int, path.read_text(encoding="ascii").split())
-        except OSError:
-            continue
+        found += _children(process)
+
+
+def _children(process: int) -> list[int]:
+    try:
+        path = Path(f"/proc/{process}/task/{process}/children")
+        return [int(word) for word in path.read_text(encoding="ascii").split()]
+    except OSError:
+        return []
+
+
+def _longest_wait(roots: tuple[int, ...]) -> float:
+    """Return the seconds in line for a core, added up along the line of descent with most of them.
+
+    A child begins when its parent has had its turn, so their waits follow each other: a program's
+    clock runs from the start of what starts it. Brothers wait at the same time.
+    """
+    found, longest = [(root, 0.0) for root in roots], 0.0
+    for process, before in found:
+        wait = before + _run_delay(process)
+        longest = max(longest, wait)
+        found += [(child, wait) for child in _children(process)]
+    return longest
 
 
 def _cpu_time(process: int) -> float:

@@ -85,6 +85,19 @@ def test_a_process_that_computes_is_seen_to() -> None:
     assert deadline.spent > 0.1
 
 
+def test_waits_of_parent_and_child_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What starts a program waits for a core before it does; brothers wait at the same time."""
+    waits = {1: 1.0, 2: 0.1, 3: 1.5, 4: 1.9}
+    clock = iter([0.0, 0.5, 3.4, 3.6])
+    here = "halo_forge.sandbox.deadline."
+    monkeypatch.setattr(here + "_children", {1: [2, 3], 2: [4], 3: [], 4: []}.get)
+    monkeypatch.setattr(here + "_run_delay", waits.get)
+    monkeypatch.setattr(here + "_cpu_time", lambda _: 0.0)
+    monkeypatch.setattr(here + "time.monotonic", lambda: next(clock))
+    deadline = Deadline(Limits(cpu=1, wall=0.5), (1,))
+    assert [deadline.reached() for _ in range(3)] == ["", "", "timeout"]
+
+
 class _Said(Cell):
     """A cell whose runs say what they were told to, at once or when they are stopped."""
 
