@@ -85,7 +85,8 @@ def _object(line: bytes, *, first: bool, exact: bool) -> dict[str, Any] | str:
         value = parse_exactly(text) if exact else orjson.loads(text)
     except json.JSONDecodeError as error:
         hint = "; one object a line is wanted" if text.strip() in {"[", "{"} else ""
-        return f"not JSON: {error.msg} (column {error.colno}){hint}"
+        column = min(error.pos, len(text.rstrip())) + 1  # its own counts anew after the line's end
+        return f"not JSON: {error.msg} (column {column}){hint}"
     if not isinstance(value, dict):
         return f"not a JSON object but {json_kind(value)}"
     return value

@@ -57,7 +57,8 @@ def test_torn_gzip_keeps_what_came_before(path):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b'{"a": }', "not JSON: "),
+        (b'{"a": }', "not JSON: unexpected character, expected a JSON value (column 7)"),
+        (b'{"a": 1,', "not JSON: unexpected end of data (column 9)"),
         (b'{"a": NaN}', "not JSON: "),
         (b'{"a": "\\ud800"}', "not JSON: "),
         (b"[1]", "not a JSON object but a list"),
