@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,15 +11,15 @@ import numpy.typing as npt
 
 from halo_forge.utils.typing import override
 
-__all__ = ["Estimate", "Paired", "bootstrap_rate", "paired_difference", "smallest_shown"]
+__all__ = ["Estimate", "Paired", "bootstrap_rate", "paired_difference"]
 
 _RESAMPLES = 10_000
+_AT_ONCE = 2**22
+"""Random numbers that are drawn at one time: many units cost time, and no more memory."""
 _EXACT_LIMIT = 16
 _FEWEST = 6
-_NOISE = 1e-12  # rates are shares of counts, whose differences are not exact
 """Units below which even a clean sweep has a p-value above 0.05."""
-_Z = 1.959964
-"""Standard errors from the middle of a normal distribution to the ends of its middle 95 %."""
+_NOISE = 1e-12  # rates are shares of counts, whose differences are not exact
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,20 @@ class Paired:
     difference: Estimate
     p_value: float
 
+    @property
+    def smallest_shown(self) -> float | None:
+        """The smallest difference that so many units, so spread, tell from none; 0 to 1.
+
+        It is how far the interval reaches from the difference towards none: with less, but as
+        spread, it would hold 0. It is a property of the measurement, not the difference that would
+        be found with certainty. None where there are too few units to show any: with fewer than 6
+        the sign-flip test cannot reach 0.05.
+        """
+        found = self.difference
+        if found.units < _FEWEST:
+            return None
+        return found.mean - found.low if found.mean >= 0 else found.high - found.mean
+
     @override
     def __str__(self) -> str:
         return f"{self.difference.mean:+.3f} [{self.difference.low:+.3f}, " + (
@@ -66,9 +80,10 @@ def bootstrap_rate(values: Sequence[float], seed: int = 0) -> Estimate:
     """Return the mean of per-prompt rates with its percentile bootstrap interval.
 
     Prompts are resampled, not samples: answers to one prompt are not independent (Efron 1979;
-    Miller 2024, arXiv:2411.00640, section 2.2 on clustered questions). When every rate is 0, or
-    every one is 1, resampling would know no doubt: the interval is then the exact one of as many
-    prompts without an exception (Clopper and Pearson 1934).
+    Miller 2024, arXiv:2411.00640, section 2.2 on clustered questions). When all rates are the same
+    resampling would know no doubt: the interval then allows for the share of prompts that may yet
+    do otherwise, up to none or all of their answers; where every rate is 0 or every one is 1 that
+    is the exact one of as many prompts without an exception (Clopper and Pearson 1934).
 
     Args:
         values: Rates from 0 to 1.
@@ -77,12 +92,7 @@ def bootstrap_rate(values: Sequence[float], seed: int = 0) -> Estimate:
     Raises:
         ValueError: If ``values`` is empty.
     """
-    estimate = _bootstrap(values, seed)
-    if estimate.low == estimate.high == 0:
-        return replace(estimate, high=_unseen(estimate.units))
-    if estimate.low == estimate.high == 1:
-        return replace(estimate, low=1 - _unseen(estimate.units))
-    return estimate
+    return _doubted(_bootstrap(values, seed), lowest=0.0)
 
 
 def paired_difference(before: Sequence[float], after: Sequence[float], seed: int = 0) -> Paired:
@@ -106,37 +116,9 @@ def paired_difference(before: Sequence[float], after: Sequence[float], seed: int
     if len(before) != len(after):
         raise ValueError(f"paired values differ in length: {len(before)} and {len(after)}")
     differences = _differences(before, after)
-    estimate = _bootstrap(differences, seed)
-    if estimate.high - estimate.low < _NOISE:
-        others, all_alike = _unseen(estimate.units), estimate.mean
-        low, high = all_alike - others * (1 + all_alike), all_alike + others * (1 - all_alike)
-        estimate = replace(estimate, low=low, high=high)
+    estimate = _doubted(_bootstrap(differences, seed), lowest=-1.0)
     moved = differences[differences != 0]
     return Paired(estimate, _sign_flip(moved, seed) if len(moved) else 1.0)
-
-
-def smallest_shown(before: Sequence[float], after: Sequence[float]) -> float | None:
-    """Return the smallest difference that so many prompts, so spread, tell from none.
-
-    That is 1.96 standard errors of the mean paired difference (Miller 2024, arXiv:2411.00640,
-    section 4): with less, the 95 % interval holds 0. It is a property of the measurement, not the
-    difference that would be found with certainty.
-
-    Args:
-        before: Rates from 0 to 1.
-        after: Rates of the same prompts, in the same order.
-
-    Returns:
-        A difference from 0 to 1, or None where there are too few prompts to show any: with fewer
-        than 6 the sign-flip test cannot reach 0.05.
-    """
-    differences = _differences(before, after)
-    if len(differences) < _FEWEST:
-        return None
-    spread = float(differences.std(ddof=1))
-    if spread < _NOISE:
-        return _unseen(len(differences))
-    return min(_Z * spread / math.sqrt(len(differences)), 1.0)
 
 
 def _differences(before: Sequence[float], after: Sequence[float]) -> npt.NDArray[np.float64]:
@@ -148,9 +130,19 @@ def _bootstrap(values: Sequence[float] | npt.NDArray[np.float64], seed: int) -> 
         raise ValueError("an interval needs at least one value")
     data = np.asarray(values, dtype=np.float64)
     rng = np.random.default_rng(seed)
-    means = data[rng.integers(0, len(data), (_RESAMPLES, len(data)))].mean(axis=1)
+    drawn = (rng.integers(0, len(data), (rows, len(data))) for rows in _portions(len(data)))
+    means = np.concatenate([data[indices].mean(axis=1) for indices in drawn])
     low, high = np.quantile(means, (0.025, 0.975))
     return Estimate(float(data.mean()), float(low), float(high), len(data))
+
+
+def _doubted(estimate: Estimate, lowest: float) -> Estimate:
+    """Widen the interval of values that are all alike by those that may yet be seen."""
+    if estimate.high - estimate.low >= _NOISE:
+        return estimate
+    others, alike = _unseen(estimate.units), estimate.mean
+    low, high = alike - others * (alike - lowest), alike + others * (1 - alike)
+    return replace(estimate, low=low, high=high)
 
 
 def _unseen(units: int) -> float:
@@ -167,6 +159,16 @@ def _sign_flip(moved: npt.NDArray[np.float64], seed: int) -> float:
         sums = np.abs(((1 - 2 * bits) * moved).sum(axis=1))
         return float((sums >= observed - tolerance).mean())
     rng = np.random.default_rng(seed)
-    flips = 1 - 2 * rng.integers(0, 2, (_RESAMPLES, count))
-    sums = np.abs((flips * moved).sum(axis=1))
-    return float((1 + (sums >= observed - tolerance).sum()) / (1 + _RESAMPLES))
+    extreme = 0
+    for rows in _portions(count):
+        flips = 1 - 2 * rng.integers(0, 2, (rows, count))
+        sums = np.abs((flips * moved).sum(axis=1))
+        extreme += int((sums >= observed - tolerance).sum())
+    return (1 + extreme) / (1 + _RESAMPLES)
+
+
+def _portions(units: int) -> Iterator[int]:
+    """Yield numbers of resamples, together all of them, each small enough for memory."""
+    most = max(1, _AT_ONCE // units)
+    for done in range(0, _RESAMPLES, most):
+        yield min(most, _RESAMPLES - done)

@@ -9,7 +9,7 @@ from typing import Any
 from halo_forge.benchmark.measured import Measured
 from halo_forge.benchmark.pass_at_k import estimate_pass_at_k, pass_at_k
 from halo_forge.core.errors import UserError
-from halo_forge.stats import Estimate, Paired, paired_difference, smallest_shown
+from halo_forge.stats import Estimate, Paired, paired_difference
 
 __all__ = ["Comparison", "Moved", "compare", "require_comparable"]
 
@@ -43,8 +43,6 @@ class Comparison:
         before: pass@k of the baseline with its interval.
         after: pass@k of the other.
         change: Mean difference over problems, other - baseline, with interval and p-value.
-        smallest_shown: Smallest difference that so many problems tell from none at the spread
-            they have here; None for too few to show any.
         moved: Problems on which the two differ, in the order of their ids.
         differs: Other settings that differ, with both values: what the comparison is of.
     """
@@ -55,7 +53,6 @@ class Comparison:
     before: Estimate
     after: Estimate
     change: Paired
-    smallest_shown: float | None
     moved: tuple[Moved, ...]
     differs: Mapping[str, tuple[Any, Any]]
 
@@ -103,7 +100,6 @@ def compare(baseline: Measured, other: Measured, *, k: int = 1, seed: int = 0) -
         before=estimate_pass_at_k(old, n, k, seed),
         after=estimate_pass_at_k(new, n, k, seed),
         change=paired_difference(before, after, seed),
-        smallest_shown=smallest_shown(before, after),
         moved=tuple(
             Moved(problem, a, b) for problem, a, b in zip(problems, old, new, strict=True) if a != b
         ),

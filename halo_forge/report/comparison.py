@@ -36,7 +36,7 @@ def comparison_grid(comparisons: Sequence[Comparison], rate: str) -> Grid:
 
 def sentence(comparison: Comparison) -> str:
     """Say in a sentence what the difference is, what it shows, and what it could not show."""
-    change, low = comparison.change.difference, comparison.smallest_shown
+    change, low = comparison.change.difference, comparison.change.smallest_shown
     problems = f"{change.units} problem{'s' if change.units != 1 else ''}"
     found = (
         f"{100 * change.mean:+.1f} points, 95 % interval {100 * change.low:.1f} to "
@@ -75,7 +75,7 @@ def comparison_record(comparison: Comparison, rate: str) -> dict[str, Any]:
         "difference": asdict(comparison.change.difference),
         "p_value": comparison.change.p_value,
         "shown": comparison.is_shown,
-        "smallest_shown": comparison.smallest_shown,
+        "smallest_shown": comparison.change.smallest_shown,
         "sentence": sentence(comparison),
         "gained": [one.problem for one in comparison.gained],
         "lost": [one.problem for one in comparison.lost],

@@ -102,9 +102,12 @@ def notices(run: Run) -> list[str]:
         )
     if run.stopped:
         lines.append(f"Ended early: {run.stopped}.")
+    last = run.cycles[-1] if run.cycles else None
+    if last is not None and last.decision is not None and last.decision.why and not run.stopped:
+        lines.append(f"After cycle {last.cycle}: {last.decision.why}.")
     if run.best is not None:
         where = f"cycle {run.best}" if run.best else "the start, before any training"
-        lines.append(f"Best held-out pass rate: {where}.")
+        lines.append(f"Best by the held-out prompts: {where}.")
     wide = [
         c for c in run.cycles if c.hidden_gap_alarm or (c.heldout and c.heldout.hidden_gap_alarm)
     ]

@@ -181,16 +181,18 @@ class Run:
 
     @property
     def best(self) -> int | None:
-        """The cycle with the best held-out pass rate; 0 is the start, None is not known."""
+        """The best cycle by its last decision; 0 is the start, None is not known."""
         return next((c.decision.best for c in reversed(self.cycles) if c.decision), None)
 
     @property
     def stopped(self) -> str | None:
         """Why the run ended early, if it did."""
         last = self.cycles[-1] if self.cycles else None
-        if last is not None and last.decision is not None and last.decision.action == "stop":
+        if last is None or last.cycle >= self.planned:
+            return None
+        if last.decision is not None and last.decision.action == "stop":
             return last.decision.why
-        return last.ended if last is not None else None
+        return last.ended
 
     @property
     def measured(self) -> list[Cycle]:

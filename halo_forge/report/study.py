@@ -93,7 +93,7 @@ def _part(control: ArmResult) -> str:
         return f"{100 * change.mean:.1f} points are the verifier's ({interval})"
     if part.is_shown:
         return f"with the verifier it is {-100 * change.mean:.1f} points worse ({interval})"
-    least = part.smallest_shown
+    least = part.change.smallest_shown
     could = "so few prompts show nothing" if least is None else f"{100 * least:.1f} would be shown"
     return f"no part of it is shown to be the verifier's ({interval}; {could})"
 
@@ -114,7 +114,7 @@ def _change(one: Comparison) -> dict[str, Any]:
         **asdict(one.change.difference),
         "p_value": one.change.p_value,
         "shown": one.is_shown,
-        "smallest_shown": one.smallest_shown,
+        "smallest_shown": one.change.smallest_shown,
     }
 
 

@@ -13,6 +13,8 @@ from halo_forge.stats import Paired, paired_difference
 
 __all__ = ["Decision", "best_cycle", "decide", "decision_record"]
 
+Action = Literal["continue", "rollback", "stop"]
+
 _WORDS = {
     "pass_rate": "pass rate",
     "pass_at_k": "share of prompts solved at all",
@@ -26,13 +28,13 @@ class Decision:
 
     Attributes:
         action: ``continue``, ``rollback`` (to ``best``) or ``stop``.
-        best: The cycle with the highest held-out pass rate so far, the earliest of equals; 0 is
-            the policy that the run began with.
-        fallen: What is significantly lower than after the best cycle, with the difference.
+        best: The cycle with the highest held-out pass rate of those that had not fallen, the
+            earliest of equals; 0 is the policy that the run began with.
+        fallen: What is significantly lower than after the best cycle before, with the difference.
         why: One line for people; empty when nothing happened.
     """
 
-    action: Literal["continue", "rollback", "stop"]
+    action: Action
     best: int
     fallen: Mapping[str, Paired]
     why: str
@@ -52,31 +54,34 @@ def decide(
     The cycle is compared with the best one before it, paired by prompt: worse is a pass rate, or a
     share of prompts solved at all (pass@k for the largest k), whose 95 % interval lies below 0 with
     a p-value under ``significance``. Fewer different programs count only where the pass rate has
-    not surely risen: a model that has learnt says the right thing more often. The best of several
-    cycles was lucky in part, so with many cycles a false alarm is likelier than the p-value says.
+    not surely risen: a model that has learnt says the right thing more often. A cycle that fell is
+    never the best, whatever its pass rate: what is solved no more would be forgotten. The best of
+    several cycles was lucky in part, so with many cycles a false alarm is likelier than the p-value
+    says.
 
     Args:
         settings: When to stop.
         measured: Rates of the held-out prompts after each cycle up to this one, 0 included.
-        cycle: The cycle, from 1.
+        cycle: The last of these, from 1.
         seed: Of the resampling.
     """
-    best = best_cycle(measured)
-    before = best_cycle({n: rates for n, rates in measured.items() if n < cycle})
-    fallen = _fallen(settings, measured[before], measured[cycle], seed)
+    sound: dict[int, PromptRates] = {}
+    before, fallen = 0, dict[str, Paired]()
+    for number in sorted(measured):
+        before = best_cycle(sound) if sound else number
+        fallen = _fallen(settings, measured[before], measured[number], seed)
+        if not fallen:
+            sound[number] = measured[number]
+    best = best_cycle(sound)
+    idle = cycle - best
+    action: Action = "continue"
+    why = ""
     if fallen:
-        name, pair = next(iter(fallen.items()))
-        change = pair.difference
-        why = (
-            f"held-out {_WORDS[name]} fell by {-100 * change.mean:.1f} points since "
-            f"{_called(before)} (95 % interval {-100 * change.high:.1f} to "
-            f"{-100 * change.low:.1f}, p = {pair.p_value:.3f})"
-        )
-        return Decision(settings.on_degradation, before, fallen, why)
-    if settings.plateau and cycle - best >= settings.plateau:
-        why = f"no better held-out pass rate in {cycle - best} cycles since {_called(best)}"
-        return Decision("stop", best, {}, why)
-    return Decision("continue", best, {}, "")
+        action, why = settings.on_degradation, _fall(fallen, before)
+    if settings.plateau and idle >= settings.plateau:
+        flat = f"no better held-out pass rate in {idle} cycles since {_called(best)}"
+        action, why = "stop", f"{why}; {flat}" if why else flat
+    return Decision(action, best, fallen, why)
 
 
 def decision_record(decision: Decision) -> dict[str, Any]:
@@ -102,6 +107,16 @@ def _fallen(
     if rise.difference.low > 0 and rise.p_value < settings.significance:
         down.pop("distinct_share", None)
     return down
+
+
+def _fall(fallen: Mapping[str, Paired], before: int) -> str:
+    name, pair = next(iter(fallen.items()))
+    change = pair.difference
+    return (
+        f"held-out {_WORDS[name]} fell by {-100 * change.mean:.1f} points since "
+        f"{_called(before)} (95 % interval {-100 * change.high:.1f} to "
+        f"{-100 * change.low:.1f}, p = {pair.p_value:.3f})"
+    )
 
 
 def _paired(before: Mapping[str, float], now: Mapping[str, float], seed: int) -> Paired:

@@ -105,7 +105,7 @@ class RunDir:
 
     @property
     def best_cycle(self) -> int | None:
-        """The cycle with the best held-out pass rate; 0 is the start, None is not known."""
+        """The best cycle by the last decision; 0 is the start, None is not known."""
         decisions = [r["decision"] for r in self.read_statistics() if "decision" in r]
         return int(decisions[-1]["best"]) if decisions else None
 

@@ -15,7 +15,6 @@ from halo_forge.stats import (
     Paired,
     bootstrap_rate,
     paired_difference,
-    smallest_shown,
 )
 
 # Rates as prompts give them: tenths, whose differences are not exact in floating point.
@@ -63,12 +62,12 @@ def test_interval_narrows_with_prompts() -> None:
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.integers(0, 2**63 - 1))
 def test_interval_is_deterministic_and_ordered(values: list[float], seed: int) -> None:
-    """The same seed gives the same interval; it lies within the values, unless all are 0 or 1."""
+    """The same seed gives the same interval; it lies within the values, unless all are alike."""
     estimate = bootstrap_rate(values, seed)
     assert estimate == bootstrap_rate(values, seed)
     slack = 1e-12
-    lowest = 0 if min(values) == 1 else min(values)
-    highest = 1 if max(values) == 0 else max(values)
+    alike = max(values) - min(values) < slack or estimate.low < min(values)
+    lowest, highest = (0, 1) if alike else (min(values), max(values))
     assert lowest - slack <= estimate.low <= estimate.high <= highest + slack
     assert estimate.mean == pytest.approx(sum(values) / len(values))
     assert estimate.units == len(values)
@@ -80,9 +79,34 @@ def test_seed_changes_the_resamples() -> None:
     assert len({bootstrap_rate(values, seed).low for seed in range(8)}) > 1
 
 
-def test_equal_values_have_no_spread() -> None:
-    """Where all prompts agree the interval is a point."""
-    assert bootstrap_rate([0.25] * 6) == Estimate(0.25, 0.25, 0.25, 6)
+def test_many_prompts_take_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawn in portions the numbers are the same, whatever the portion holds."""
+    before, after = ([((n * step) % 11) / 10 for n in range(40)] for step in (3, 7))
+    whole = bootstrap_rate(after, 5), paired_difference(before, after, 5)
+    drawn: list[int] = []
+    real = np.random.default_rng
+
+    class Counting:
+        def __init__(self, seed: int) -> None:
+            self._rng = real(seed)
+
+        def integers(self, low: int, high: int, size: tuple[int, int]) -> object:
+            drawn.append(size[0] * size[1])
+            return self._rng.integers(low, high, size)
+
+    monkeypatch.setattr("halo_forge.stats._AT_ONCE", 1000)
+    monkeypatch.setattr(np.random, "default_rng", Counting)
+    assert (bootstrap_rate(after, 5), paired_difference(before, after, 5)) == whole
+    assert max(drawn) <= 1000
+
+
+@pytest.mark.parametrize("prompts", [1, 6, 47])
+def test_equal_rates_are_not_certain(prompts: int) -> None:
+    """One prompt with two of four answers right does not make 50.0 % [50.0, 50.0]."""
+    found = bootstrap_rate([0.25] * prompts)
+    unseen = 1 - 0.025 ** (1 / prompts)
+    assert found.low == pytest.approx(0.25 * (1 - unseen))
+    assert found.high == pytest.approx(0.25 + 0.75 * unseen)
 
 
 @pytest.mark.parametrize("prompts", [1, 12, 47])
@@ -109,17 +133,30 @@ def test_a_clean_sweep_has_doubts_too() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(_tenths, _tenths), min_size=6, max_size=60))
-def test_smallest_shown_is_half_of_the_normal_interval(pairs: list[tuple[int, int]]) -> None:
-    """It does not depend on the mean, is mirrored by swapping, and never exceeds all."""
-    before, after = _split(pairs)
-    found = smallest_shown(before, after)
-    assert found is not None
-    assert 0 < found <= 1
-    assert found == smallest_shown(after, before)
-    differences = np.subtract(after, before)
-    if differences.std() > 1e-12:
-        expected = 1.96 * differences.std(ddof=1) / len(pairs) ** 0.5
-        assert found == pytest.approx(min(expected, 1), rel=1e-4)
+def test_smallest_shown_agrees_with_the_interval(pairs: list[tuple[int, int]]) -> None:
+    """It is below the difference where the interval is off 0, and above where it holds 0."""
+    pair = paired_difference(*_split(pairs))
+    least, found = pair.smallest_shown, pair.difference
+    assert least is not None
+    nearest = found.low if found.mean >= 0 else -found.high
+    assert least == pytest.approx(abs(found.mean) - nearest)
+
+
+def test_a_shown_difference_is_not_too_small_to_show() -> None:
+    """One problem that gains much among five that gain little: shown, and so said."""
+    found = paired_difference([0.0] * 6, [0.01] * 5 + [1.0])
+    assert found.difference.low > 0
+    assert found.p_value < 0.05
+    assert found.smallest_shown is not None
+    assert found.smallest_shown < found.difference.mean
+
+
+def test_smallest_shown_is_half_of_the_normal_interval() -> None:
+    """For many prompts that move both ways it is 1.96 standard errors."""
+    pairs = [(5, 4), (5, 6), (5, 8)] * 60
+    differences = np.subtract(*reversed(_split(pairs)))
+    expected = 1.96 * differences.std(ddof=1) / len(pairs) ** 0.5
+    assert paired_difference(*_split(pairs)).smallest_shown == pytest.approx(expected, rel=0.1)
 
 
 def test_alike_is_alike_whatever_the_noise() -> None:
@@ -127,19 +164,20 @@ def test_alike_is_alike_whatever_the_noise() -> None:
     before = [tenth / 10 for tenth in range(1, 8)]
     after = [tenth / 10 for tenth in range(2, 9)]
     assert len(set(np.subtract(after, before).tolist())) > 1
-    shown = smallest_shown(before, after)
+    pair = paired_difference(before, after)
+    found, shown = pair.difference, pair.smallest_shown
     assert shown is not None
     assert shown > 0.1
-    found = paired_difference(before, after).difference
     assert found.low < 0.05 < 0.15 < found.high
 
 
 def test_too_few_show_nothing() -> None:
     """Five prompts never reach p < 0.05, six that all gain do."""
-    assert smallest_shown([0.0] * 5, [1.0] * 5) is None
-    assert paired_difference([0.0] * 5, [1.0] * 5).p_value > 0.05
-    assert smallest_shown([0.0] * 6, [1.0] * 6) is not None
-    assert paired_difference([0.0] * 6, [1.0] * 6).p_value < 0.05
+    five, six = (paired_difference([0.0] * prompts, [1.0] * prompts) for prompts in (5, 6))
+    assert five.smallest_shown is None
+    assert five.p_value > 0.05
+    assert six.smallest_shown is not None
+    assert six.p_value < 0.05
 
 
 @settings(max_examples=80, deadline=None)

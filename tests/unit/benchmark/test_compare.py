@@ -233,7 +233,7 @@ def test_sentences() -> None:
     found, said = _sentence([0, 1] * 8, [1, 0] * 8)
     assert not found.is_shown
     assert said.startswith("+0.0 points")
-    assert ": no difference is shown; 16 problems cannot show less than 12.7 points" in said
+    assert ": no difference is shown; 16 problems cannot show less than 12.5 points" in said
 
     found, said = _sentence([0] * 5, [4] * 5)
     assert not found.is_shown

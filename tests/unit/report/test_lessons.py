@@ -137,5 +137,13 @@ def test_best_cycle_and_early_end(path: Path, capsys: pytest.CaptureFixture[str]
     assert resolve(path / "best") == path / "cycle_1_final"
     assert main(["runs", "show", str(path)]) == 0
     out = capsys.readouterr().out
-    assert "Ended early: it fell.\nBest held-out pass rate: cycle 1.\n" in out
+    assert "Ended early: it fell.\nBest by the held-out prompts: cycle 1.\n" in out
     assert "Done: 2 of 3 cycles; owed: 0." in out
+
+
+def test_a_stop_after_all_cycles_is_no_early_end(tmp_path: Path) -> None:
+    """What the last decision says stands there, but nothing was left to be ended."""
+    path = make_run(tmp_path / "run", {1: _cycle(4), 2: _cycle(1)}, raft={"num_cycles": 2})
+    run = _note(path, 2, decision={"action": "stop", "best": 1, "why": "it fell", "fallen": {}})
+    assert run.stopped is None
+    assert notices(run) == ["After cycle 2: it fell.", "Best by the held-out prompts: cycle 1."]

