@@ -31,6 +31,9 @@ from halo_forge.utils import hardware
 
 __all__ = ["BenchmarkResult", "run_benchmark"]
 
+_BEFORE_TESTS = frozenset({"compile", "run"})
+"""Stages of a verdict at which no output was compared and no test was called."""
+
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkResult:
@@ -45,6 +48,7 @@ class BenchmarkResult:
         pass_at_k: For each k: mean over problems and interval, for answers that pass.
         compile_at_k: The same for answers that compile; not a measure of correctness.
         by_category: For each category its problems and answers, and both of these.
+        untested: Answers that pass without a test: nothing was run, or no output was expected.
         tokens: Of all answers: how many, how many an answer, and how many answers were cut.
         timing: Tokens and seconds of the last attempt that generated any.
         problems: Of a benchmark by name: which, its source, and how many problems are published.
@@ -58,6 +62,7 @@ class BenchmarkResult:
     pass_at_k: Mapping[str, Any]
     compile_at_k: Mapping[str, Any]
     by_category: Mapping[str, Any]
+    untested: int
     tokens: Mapping[str, float]
     timing: Mapping[str, float]
     problems: Mapping[str, Any]
@@ -159,6 +164,7 @@ def _result(
         mode="sampled" if config.generation.temperature else "greedy",
         **_rates(config, verdicts),
         by_category=_by_category(config, verdicts),
+        untested=sum(_is_untested(v.result) for v in verdicts if v.result is not None),
         tokens=_tokens(verdicts),
         timing=timing,
         problems=problems.about,
@@ -185,6 +191,10 @@ def _at_k(
         str(k): asdict(estimate_pass_at_k(values, config.samples, k, config.seed))
         for k in config.budgets
     }
+
+
+def _is_untested(result: VerifyResult) -> bool:
+    return result.success and result.metadata.get("stage") in _BEFORE_TESTS
 
 
 def _by_category(config: BenchmarkConfig, verdicts: Sequence[Verdict]) -> dict[str, Any]:

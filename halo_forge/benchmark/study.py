@@ -10,13 +10,17 @@ from halo_forge.benchmark.compare import Comparison, compare, require_comparable
 from halo_forge.benchmark.measured import COUNTS, Measured, read_measured
 from halo_forge.config.sft import SFTConfig
 from halo_forge.config.study import Arm, StudyConfig
-from halo_forge.core.errors import CheckFailed, UserError
-from halo_forge.data.prompts import write_prompts
+from halo_forge.core.errors import CheckFailed, UserError, VerifierFault
+from halo_forge.core.types import Prompt, Sample
+from halo_forge.data.prompts import load_prompts, write_prompts
+from halo_forge.rlvr.judges import make_verifier
 from halo_forge.rlvr.material import read_material
 from halo_forge.rlvr.raft_trainer import RAFTTrainer
+from halo_forge.rlvr.verifiers.batch import judge_all
 from halo_forge.store.run_dir import RunDir
 from halo_forge.store.study_dir import StudyDir
 from halo_forge.tracking.base import Observer
+from halo_forge.utils.text import fenced
 
 __all__ = ["ArmResult", "Study", "arm_result", "run_study"]
 
@@ -32,12 +36,14 @@ class ArmResult:
         gain: The arm against the policy that all began with, all seeds together.
         verifiers: The verified arm against this one; None for the verified arm itself.
         by_seed: Gain in each seed, from 0 to 1.
+        tokens: Tokens of the answers that were sampled for training, all seeds together.
     """
 
     arm: Arm
     gain: Comparison
     verifiers: Comparison | None
     by_seed: Mapping[int, float]
+    tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +88,23 @@ def run_study(config: StudyConfig, observer: Observer) -> Study:
             except CheckFailed as error:
                 ended[f"{arm}, seed {seed}"] = str(error)
                 observer.message(f"Study: {arm}, seed {seed} ends here: {error}")
-    return Study(
-        seeds, {rate: _results(config.arms, seeds, folder, rate) for rate in COUNTS}, ended
-    )
+    return Study(seeds, {rate: _results(config, seeds, folder, rate) for rate in COUNTS}, ended)
 
 
-def arm_result(arm: Arm, pooled: Mapping[str, Measured], by_seed: Mapping[int, float]) -> ArmResult:
+def arm_result(
+    arm: Arm, pooled: Mapping[str, Measured], by_seed: Mapping[int, float], tokens: int
+) -> ArmResult:
     """Return the result of an arm from what was measured, all seeds together.
 
     Args:
         arm: The arm.
         pooled: Of every arm, and of the policy before training.
         by_seed: Its gain in each seed.
+        tokens: Of the answers that it sampled for training.
     """
     one, verified = pooled[arm], pooled["verified"]
     verifiers = None if arm == "verified" else compare(one, verified)
-    return ArmResult(arm, compare(pooled[_BASELINE], one), verifiers, by_seed)
+    return ArmResult(arm, compare(pooled[_BASELINE], one), verifiers, by_seed, tokens)
 
 
 def _run(config: StudyConfig, arm: Arm, seed: int, folder: StudyDir, observer: Observer) -> None:
@@ -138,20 +145,56 @@ def _write_references(config: StudyConfig, folder: StudyDir, observer: Observer)
         )
     if len(known) < len(prompts):
         observer.message(f"Arm sft: {len(known)} of {len(prompts)} prompts have a reference")
-    write_prompts(folder.references_path, known)
+    path = folder.references_path
+    with folder.alone():
+        if path.is_file() and load_prompts(path) == known:
+            return
+        _require_right(config, known)
+        write_prompts(path, known)
 
 
-def _read(folder: StudyDir, arm: Arm, seed: int, rate: str) -> tuple[Measured, Measured]:
-    """Return what was measured before an arm's first cycle, and at its end."""
+def _require_right(config: StudyConfig, prompts: Sequence[Prompt]) -> None:
+    """Refuse reference solutions that the verifier does not pass: they would be learnt from."""
+    samples = [
+        Sample(one, 0, fenced(one.reference.solution or "", one.language or "")) for one in prompts
+    ]
+    with make_verifier(config.verifier) as verifier:
+        verifier.start(prompts)
+        verdicts = list(judge_all(verifier, samples))
+    for verdict in verdicts:
+        if verdict.result is None:
+            raise VerifierFault(f"reference of {verdict.sample.prompt.id!r}: {verdict.fault}")
+    wrong = sorted(
+        (v.sample.prompt.id, v.result.details)
+        for v in verdicts
+        if v.result and not v.result.success
+    )
+    if wrong:
+        name, why = wrong[0]
+        raise UserError(
+            f"{config.prompts}: the arm sft learns from reference solutions, and {len(wrong)} of "
+            f"{len(prompts)} do not pass {config.verifier.type}, first that of {name!r}: {why}. "
+            "Leave these prompts out (halo-forge data validate FILE --gold --write NEW), or sft "
+            "out of --arms."
+        )
+
+
+def _read(folder: StudyDir, arm: Arm, seed: int, rate: str, most: int) -> tuple[Measured, Measured]:
+    """Return what was measured before an arm's first cycle, and at its end.
+
+    An arm that was once asked for more than ``most`` cycles is measured where the others end.
+    """
     run = RunDir(folder.arm_path(arm, seed))
-    last = max(record["cycle"] for record in run.read_statistics() if "heldout" in record)
+    measured = [record["cycle"] for record in run.read_statistics() if "heldout" in record]
+    last = max(cycle for cycle in measured if cycle <= most)
     return read_measured(run.eval_path(0), rate), read_measured(run.eval_path(last), rate)
 
 
 def _results(
-    arms: Sequence[Arm], seeds: Sequence[int], folder: StudyDir, rate: str
+    config: StudyConfig, seeds: Sequence[int], folder: StudyDir, rate: str
 ) -> list[ArmResult]:
-    measured = {(arm, seed): _read(folder, arm, seed, rate) for arm in arms for seed in seeds}
+    arms, most = config.arms, config.raft.num_cycles
+    measured = {(arm, seed): _read(folder, arm, seed, rate, most) for arm in arms for seed in seeds}
     # not that of the arm sft, which is measured with the model that is already tuned
     before = {seed: measured["verified", seed][0] for seed in seeds}
     after = {key: end for key, (_, end) in measured.items()}
@@ -162,7 +205,19 @@ def _results(
     def gain(arm: Arm, seed: int) -> float:
         return compare(before[seed], after[arm, seed]).change.difference.mean
 
-    return [arm_result(arm, pooled, {seed: gain(arm, seed) for seed in seeds}) for arm in arms]
+    def tokens(arm: Arm) -> int:
+        runs = (RunDir(folder.arm_path(arm, seed)).read_statistics() for seed in seeds)
+        return sum(
+            record.get("tokens_generated", 0)
+            for records in runs
+            for record in records
+            if record["cycle"] <= most
+        )
+
+    return [
+        arm_result(arm, pooled, {seed: gain(arm, seed) for seed in seeds}, tokens(arm))
+        for arm in arms
+    ]
 
 
 def _pooled(name: str, parts: Sequence[Measured]) -> Measured:

@@ -73,6 +73,7 @@ def settings(
     model: type[Section],
     flags: Mapping[str | tuple[str, ...], str],
     preset: Path | None = None,
+    shown: Mapping[str, str] | None = None,
 ) -> _Decorator[Any]:
     """Add one option for each flag of ``flags``, in their order.
 
@@ -81,12 +82,15 @@ def settings(
         flags: Names of a flag (``"--cycles"`` or ``("--model", "-m")``) and its dotted key. Of
             a truth value ``--no-x`` turns it off, ``--x/--no-x`` both ways, ``--x`` on.
         preset: File that the command lays under everything; its values are shown as defaults.
+        shown: What to show as the default of a key where the command has none of the
+            configuration's; ``""`` for nothing.
     """
     replaced: dict[str, str] = {}
     if preset is not None:
         under = load_config(model, [preset], {})
         keys = [key for key, source in under.sources.items() if source != "default"]
         replaced = {key: _default_text(_value(under.value, key)) for key in keys}
+    replaced |= shown or {}
 
     def decorate(function: Any) -> Any:
         for names, key in reversed(list(flags.items())):
@@ -106,7 +110,8 @@ def setting(
         model: The configuration that the setting belongs to.
         key: Its dotted key.
         names: The flag and its short form.
-        shown: What to show as the default where a preset replaces the configuration's.
+        shown: What to show as the default where the command does not take the configuration's;
+            ``""`` for nothing.
     """
     info = fields_of(model)[key]
     default = default_of(model, key)
@@ -121,9 +126,10 @@ def setting(
         kind = {"is_flag": True} | ({} if "/" in names[0] else {"flag_value": _switch(names[0])})
     else:
         kind = {"type": _click_type(plain_type(info))}
-        if default is not None:
+        told = shown if shown is not None or default is None else _default_text(default)
+        if told:
             # click puts a default given as text into brackets of its own.
-            described += f"  [default: {shown or _default_text(default)}]"
+            described += f"  [default: {told}]"
     return click.option(
         *names, key.replace(".", "__"), callback=keep, expose_value=False, help=described, **kind
     )

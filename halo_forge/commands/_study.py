@@ -30,7 +30,13 @@ def show_study(config: StudyConfig, display: Display) -> None:
         KeyboardInterrupt: When the user stopped it, after saying how to go on.
     """
     from halo_forge.benchmark.study import run_study
-    from halo_forge.report.study import rates_told, study_grid, study_record, study_sentence
+    from halo_forge.report.study import (
+        rates_told,
+        seeds_grid,
+        study_grid,
+        study_record,
+        study_sentence,
+    )
     from halo_forge.store.atomic import write_text
 
     observer = display.observer()
@@ -41,12 +47,15 @@ def show_study(config: StudyConfig, display: Display) -> None:
         observer.message(f"{folder.path} keeps what is done; the same command goes on from there")
         raise
     record = study_record(found)
-    write_text(folder.result_path, orjson.dumps(record, option=orjson.OPT_INDENT_2).decode() + "\n")
+    with folder.alone():
+        text = orjson.dumps(record, option=orjson.OPT_INDENT_2).decode() + "\n"
+        write_text(folder.result_path, text)
     if display.as_json:
         echo_json(record)
         return
     for rate in rates_told(found):
         echo_grid(study_grid(found, rate))
+        echo_grid(seeds_grid(found, rate))
         click.echo(f"\n{study_sentence(found, rate)}.\n")
     for name, why in found.ended.items():
         click.echo(printable(f"Ended early, and measured there: {name}: {why}"))

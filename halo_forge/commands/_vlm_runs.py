@@ -28,6 +28,8 @@ _CODE = {
     "--ssh-key",
     "--run-after-compile/--no-run-after-compile",
 }
+_ASKED = {"prompts": "", "model.name": ""}
+"""What has to be said here: the defaults of the other commands know no pictures."""
 _PICTURES = {"--max-pixels": "images.max_pixels", "--images-from-web": "images.from_web"}
 
 
@@ -58,7 +60,7 @@ def _of_pictures(
 
 @click.command("train")
 @_options.config_files
-@_options.settings(RaftConfig, _of_pictures(RAFT_FLAGS), preset=_RAFT)
+@_options.settings(RaftConfig, _of_pictures(RAFT_FLAGS), preset=_RAFT, shown=_ASKED)
 @_vlm_prompts.dataset
 @_weights
 @_options.assignments
@@ -133,7 +135,7 @@ def sft(
 
 @click.command("benchmark")
 @_options.config_files
-@_options.settings(BenchmarkConfig, _of_pictures(BENCHMARK_FLAGS), preset=_BENCHMARK)
+@_options.settings(BenchmarkConfig, _of_pictures(BENCHMARK_FLAGS), preset=_BENCHMARK, shown=_ASKED)
 @_vlm_prompts.dataset
 @_weights
 @_options.assignments

@@ -67,7 +67,11 @@ def train(
 @command.command("replay")
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
 @_options.config_files
-@_options.settings(RaftConfig, REPLAY_FLAGS)
+@_options.settings(
+    RaftConfig,
+    REPLAY_FLAGS,
+    shown={**dict.fromkeys(REPLAY_FLAGS.values(), "as in RUN"), "output_dir": ""},
+)
 @_options.assignments
 @_options.long_running
 @click.pass_context

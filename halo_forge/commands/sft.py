@@ -66,8 +66,8 @@ def train(
 ) -> None:
     """Fine-tune a model; the result is final_model in --output.
 
-    A run that was interrupted goes on when the same command is given again. Several graphics
-    processors: put `accelerate launch -m` before the command.
+    A run that was interrupted goes on when the same command is given again. On several graphics
+    processors: `accelerate launch -m halo_forge sft train ...`.
 
     \b
     Examples:

@@ -195,6 +195,16 @@ class RaftConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _history_is_given(self) -> Self:
+        """Refuse a curriculum by earlier pass rates without any: it would be another one."""
+        if self.curriculum.kind == "historical" and not self.curriculum.history:
+            raise ValueError(
+                "curriculum.kind = historical orders the prompts by earlier runs' pass rates: name "
+                "these runs, --set curriculum.history=[models/raft], or take progressive"
+            )
+        return self
+
     @property
     def reading_verdicts(self) -> list[str]:
         """Settings by which verdicts decide more than which answers are trained on."""

@@ -42,7 +42,7 @@ class LoraSettings(Section):
     """Low-rank adapters (Hu et al. 2021, arXiv:2106.09685)."""
 
     enabled: bool = True
-    """Train adapters; `false` (`--no-lora`) trains every weight."""
+    """Train adapters; false (`--no-lora`): every weight."""
 
     r: PositiveInt = 16
     """Rank of the adapters."""

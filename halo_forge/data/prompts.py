@@ -67,19 +67,22 @@ class Scan:
     problems: tuple[Problem, ...]
 
 
-def load_prompts(source: str | Path, *, system: str | None = None) -> list[Prompt]:
+def load_prompts(
+    source: str | Path, *, system: str | None = None, pictures: bool = True
+) -> list[Prompt]:
     """Read prompts, all or none.
 
     Args:
         source: A JSONL file (plain or gzip), or ``builtin:LANGUAGE/SPLIT`` with LANGUAGE
             ``cpp`` or ``python`` and SPLIT ``train``, ``heldout`` or ``all``.
         system: System message for every prompt that has none. It does not change ids.
+        pictures: Whether the pictures that prompts name have to be there.
 
     Raises:
         ConfigError: With every bad line as ``file:line: reason`` (the first 20).
         UserError: If there is no such file or built-in set, or it holds no prompt.
     """
-    scan = scan_prompts(source)
+    scan = scan_prompts(source, pictures=pictures)
     if scan.problems:
         raise ConfigError(_listed(scan))
     if not scan.entries:
@@ -90,8 +93,12 @@ def load_prompts(source: str | Path, *, system: str | None = None) -> list[Promp
     return [with_system(entry.prompt, system) for entry in scan.entries]
 
 
-def scan_prompts(source: str | Path) -> Scan:
+def scan_prompts(source: str | Path, *, pictures: bool = True) -> Scan:
     """Read prompts and keep going past bad lines, repeated ids and repeated prompts.
+
+    Args:
+        source: See `load_prompts`.
+        pictures: Whether the pictures that prompts name have to be there.
 
     Raises:
         UserError: If there is no such file or built-in set, or it cannot be read.
@@ -101,7 +108,7 @@ def scan_prompts(source: str | Path) -> Scan:
         return Scan(str(source), tuple(entries), ())
     path = Path(source)
     require_file(path)
-    scan = _Scanner(path.parent)
+    scan = _Scanner(path.parent if pictures else None)
     try:
         for number, value in read_jsonl(path):
             scan.take(number, value)
@@ -142,8 +149,8 @@ def write_prompts(path: str | Path, prompts: Iterable[Prompt]) -> None:
 class _Scanner:
     """Collects prompts and problems, remembering which ids and messages were seen where."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder  # None leaves pictures as they are named
         self.entries: list[Entry] = []
         self.problems: list[Problem] = []
         self._ids: dict[str, int] = {}
@@ -155,7 +162,8 @@ class _Scanner:
             return
         try:
             prompt = parse_prompt(value)
-            prompt = dataclasses.replace(prompt, images=locate(prompt.images, self._folder))
+            if self._folder is not None:
+                prompt = dataclasses.replace(prompt, images=locate(prompt.images, self._folder))
         except ConfigError as error:
             given = value.get("id")
             name = given if isinstance(given, str) else None

@@ -75,7 +75,7 @@ def pick_device(setting: str) -> torch.device:
         found = ", ".join(name for name in _DEVICES if here[name])
         raise UserError(
             f"device {setting!r} is not available to torch {torch.__version__}; it sees: {found}. "
-            "Use --device auto, or install the torch build for your GPU."
+            "Use --set hardware.device=auto, or install the torch build for your GPU."
         )
     return torch.device(setting)
 
@@ -297,13 +297,13 @@ def explained(folder: Path) -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         raise ModelFault(
             f"{folder} does not fit into the memory of the device: {_line(error)} "
-            "Take a smaller model or --device cpu."
+            "Take a smaller model or --set hardware.device=cpu."
         ) from error
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, UserWarning) as error:
         if "trust_remote_code" in str(error):
             raise UserError(
                 f"{folder} ships Python code of its own, which is not run unless you say so: "
-                "read it, then use --trust-remote-code (model.trust_remote_code: true)."
+                "read it, then say --set model.trust_remote_code=true."
             ) from error
         raise ModelFault(f"{folder} cannot be loaded: {_line(error)}") from error
 

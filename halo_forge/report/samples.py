@@ -124,7 +124,8 @@ def read_answers(run: Path, kind: Kind, cycles: Iterable[int] | None = None) -> 
     if not there:
         return
     path = folder.prompts_path if kind == "training" else folder.eval_prompts_path
-    prompts = {prompt.id: prompt for prompt in (load_prompts(path) if path.is_file() else ())}
+    known = load_prompts(path, pictures=False) if path.is_file() else ()
+    prompts = {prompt.id: prompt for prompt in known}
     order = {name: number for number, name in enumerate(prompts)}
     for cycle in there if cycles is None else [n for n in there if n in set(cycles)]:
         journal = folder.verified_path(cycle) if kind == "training" else folder.eval_path(cycle)

@@ -10,7 +10,7 @@ from halo_forge.benchmark.study import ArmResult, Study
 from halo_forge.report.grid import Grid
 from halo_forge.report.tables import difference_text, interval_text, p_text
 
-__all__ = ["rates_told", "study_grid", "study_record", "study_sentence"]
+__all__ = ["rates_told", "seeds_grid", "study_grid", "study_record", "study_sentence"]
 
 _WORDS = {"pass": "full-pass rate", "compile": "compile rate"}
 _CONTROLS = ("unverified", "shuffled", "compile-only", "sft")
@@ -50,6 +50,21 @@ def study_grid(study: Study, rate: str) -> Grid:
     )
     header = ("arm", "rate", "gain", "p", "verified above it", "p")
     return Grid(header, tuple(rows), title)
+
+
+def seeds_grid(study: Study, rate: str) -> Grid:
+    """Return each arm's gain in every seed, which no interval speaks of, and what it sampled.
+
+    Args:
+        study: What was found.
+        rate: ``pass`` or ``compile``.
+    """
+    header = ("arm", *(f"gain, seed {seed}" for seed in study.seeds), "tokens sampled")
+    rows = tuple(
+        (one.arm, *(f"{100 * one.by_seed[seed]:+.1f}" for seed in study.seeds), f"{one.tokens:,}")
+        for one in study.results[rate]
+    )
+    return Grid(header, rows, f"By seed: {_WORDS[rate]}, in points")
 
 
 def study_sentence(study: Study, rate: str) -> str:
@@ -95,7 +110,8 @@ def _part(control: ArmResult) -> str:
         return f"with the verifier it is {-100 * change.mean:.1f} points worse ({interval})"
     least = part.change.smallest_shown
     could = "so few prompts show nothing" if least is None else f"{100 * least:.1f} would be shown"
-    return f"no part of it is shown to be the verifier's ({interval}; {could})"
+    beyond = f"beyond {control.arm} no part is shown to be the verifier's"
+    return f"{beyond} ({interval}; {could})"
 
 
 def _arm(one: ArmResult) -> dict[str, Any]:
@@ -105,6 +121,7 @@ def _arm(one: ArmResult) -> dict[str, Any]:
         "rate": asdict(one.gain.after),
         "gain": _change(one.gain),
         "gain_by_seed": {str(seed): gain for seed, gain in one.by_seed.items()},
+        "tokens_sampled": one.tokens,
         "verified_above_it": None if part is None else _change(part),
     }
 

@@ -146,13 +146,19 @@ def categories_grid(result: Mapping[str, Any]) -> Grid | None:
 
 
 def benchmark_effort(result: Mapping[str, Any]) -> str:
-    """Say how answers were drawn, how long they are and what they took."""
+    """Say how answers were drawn and judged, how long they are and what they took."""
     n, tokens, timing = result["samples_per_prompt"], result["tokens"], result["timing"]
     how = "greedy: the likeliest answer to each" if result["mode"] == "greedy" else (
         f"sampled: {n} answer{'s' if n > 1 else ''} to each"
     )  # fmt: skip
     cut = f", {tokens['cut']} cut at the limit" if tokens["cut"] else ""
-    return (
+    untested = (
+        f"NO TEST judged {result['untested']} of the answers that pass: that they compile, or run "
+        "to their end, is all that is known.\n"
+        if result["untested"]
+        else ""
+    )
+    return untested + (
         f"{result['prompts']} problems, {how}; {tokens['generated']} tokens "
         f"({tokens['mean']:.0f} an answer{cut}).\n"
         f"Last attempt: {timing['tokens_generated']} tokens in "

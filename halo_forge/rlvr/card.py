@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from halo_forge.config.load import load_config
 from halo_forge.config.raft import LoopSettings, RaftConfig
 from halo_forge.core.identity import digest
 from halo_forge.data.builtin import PREFIX
@@ -22,7 +24,7 @@ _CARD = """\
 
 ## How
 
-Cycle {cycle} of {algorithm}: {samples} answers to each prompt at temperature {temperature:g},
+Cycle {cycle} of {algorithm}: {samples} to each prompt at temperature {temperature:g}{whose},
 judged by `{verifier}`; {chosen}, in this cycle {kept}. Seed {seed}; run `{run}`.
 
 Verifier: `{fingerprint}`.
@@ -31,7 +33,7 @@ Verifier: `{fingerprint}`.
 
 {data}
 
-The model learnt from its own answers; tests and reference solutions were never shown to it.
+The model learnt from {taught}; tests and reference solutions were never shown to it.
 
 ## Result
 
@@ -81,7 +83,9 @@ def _card(run: RunDir, config: RaftConfig, start: str, cycle: int) -> str:
     return _head(start, config.lora.enabled) + _CARD.format(
         cycle=cycle,
         algorithm=_ALGORITHMS[loop.algorithm],
-        samples=loop.samples_per_prompt,
+        samples=_answers(config),
+        whose=", given in another run" if config.replay else "",
+        taught="answers that are its own or another run's" if config.replay else "its own answers",
         temperature=temperature(config.generation.temperature, loop, cycle),
         verifier=config.verifier.type,
         chosen=_chosen(loop, last),
@@ -92,6 +96,12 @@ def _card(run: RunDir, config: RaftConfig, start: str, cycle: int) -> str:
         data="\n".join(_data(config)),
         result=_result(records),
     )
+
+
+def _answers(config: RaftConfig) -> str:
+    """Say how many answers a prompt was given."""
+    most = config.raft.samples_per_prompt
+    return f"{most} answers" if config.generation.sampling == "fixed" else f"up to {most} answers"
 
 
 def _chosen(loop: LoopSettings, record: Mapping[str, Any]) -> str:
@@ -118,9 +128,17 @@ def _head(start: str, adapters: bool) -> str:
 
 
 def _data(config: RaftConfig) -> list[str]:
-    """Return a line for the training prompts, and one for those held out."""
+    """Return a line for the training prompts, and one for those held out.
+
+    Those of a replay are what the run took that it replays.
+    """
+    origin = config
+    while origin.replay is not None:
+        path = RunDir(Path(origin.replay)).config_path
+        origin = load_config(RaftConfig, [path], {}).value
+    heldout = origin.eval_prompts if config.eval_prompts else None
     lines = []
-    for what, source in (("prompts", config.prompts), ("held out", config.eval_prompts)):
+    for what, source in (("prompts", origin.prompts), ("held out", heldout)):
         if source is None:
             lines.append(f"- {what}: none")
         elif source.startswith(PREFIX):

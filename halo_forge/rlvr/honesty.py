@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from halo_forge.core.types import Reference, Sample, Verdict
-from halo_forge.rlvr.statistics import hidden_passed
+from halo_forge.rlvr.statistics import has_hidden_tests, hidden_passed
 from halo_forge.stats import Paired, paired_difference
 
 __all__ = ["gap_alarm", "gap_record", "gap_warning", "suspicious_record", "tailored"]
@@ -36,8 +36,8 @@ def gap_record(verdicts: Sequence[Verdict], seed: int) -> dict[str, Any]:
     hidden: dict[str, list[float]] = {}
     is_scored = False
     for verdict in verdicts:
-        result, reference = verdict.result, verdict.sample.prompt.reference
-        if result is None or not (reference.hidden_tests or reference.hidden_test_code):
+        result = verdict.result
+        if result is None or not has_hidden_tests(verdict):
             continue
         # a program that does not build has no hidden tests run, and fails all of them
         if result.success and not result.metadata.get("hidden_total"):

@@ -8,12 +8,14 @@ from typing import Any
 
 from halo_forge.config.raft import RaftConfig
 from halo_forge.core.errors import UserError
-from halo_forge.core.types import Prompt
+from halo_forge.core.types import Message, Prompt
 from halo_forge.data.decontaminate import decontaminate_prompts
 from halo_forge.data.pictures import pictures_digest
 from halo_forge.data.prompts import load_prompts
 
 __all__ = ["Material", "read_material"]
+
+_Asked = tuple[tuple[Message, ...], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,12 @@ def read_material(config: RaftConfig) -> Material:
         load_prompts(config.prompts, system=system), config.decontaminate
     )
     heldout = load_prompts(config.eval_prompts, system=system) if config.eval_prompts else []
-    trained = set(map(_asked, cleaned.kept))
-    leaks = [prompt.id for prompt in heldout if _asked(prompt) in trained]
+    trained = set(_asked(cleaned.kept))
+    leaks = [
+        prompt.id
+        for prompt, asked in zip(heldout, _asked(heldout), strict=True)
+        if asked in trained
+    ]
     if leaks:
         raise UserError(
             f"{config.eval_prompts}: {len(leaks)} held-out prompts are also trained on, first "
@@ -55,6 +61,17 @@ def read_material(config: RaftConfig) -> Material:
     return Material(cleaned.kept, heldout, cleaned.facts)
 
 
-def _asked(prompt: Prompt) -> tuple[str, tuple[str, ...]]:
-    """Return what a prompt shows: pictures by their content, wherever they lie."""
-    return prompt.text, tuple(pictures_digest(prompt.images))
+def _asked(prompts: Sequence[Prompt]) -> list[_Asked]:
+    """Return what each prompt shows: pictures by their content, wherever they lie.
+
+    A system message that all prompts share is no part of a task.
+    """
+    systems = {one.messages[0] if one.messages[0].role == "system" else None for one in prompts}
+    is_told_apart = len(systems) > 1
+    return [
+        (
+            tuple(one for one in prompt.messages if is_told_apart or one.role != "system"),
+            tuple(pictures_digest(prompt.images)),
+        )
+        for prompt in prompts
+    ]

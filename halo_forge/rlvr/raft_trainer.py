@@ -76,6 +76,11 @@ class RAFTTrainer:
         run = RunDir(Path(config.output_dir))
         start = config.sft_checkpoint or config.model.name
         rates = pass_rates(config.curriculum.history)
+        if rates and not any(prompt.id in rates for prompt in prompts):
+            raise UserError(
+                f"curriculum.history: none of the {len(prompts)} training prompts was asked in "
+                f"{', '.join(config.curriculum.history)}, so no pass rate is known"
+            )
         with ExitStack() as stack:
             verifier = stack.enter_context(
                 make_verifier(config.verifier, score_hidden=config.evaluation.hidden_tests)

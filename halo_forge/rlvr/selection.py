@@ -10,7 +10,7 @@ from halo_forge.core.identity import derive_seed
 from halo_forge.core.types import Sample, TrainingExample, Verdict
 from halo_forge.rlvr.programs import program_key
 
-__all__ = ["best_rung", "by_prompt", "eligible", "ranked", "select", "to_example"]
+__all__ = ["best_rung", "by_prompt", "eligible", "good_answers", "ranked", "select", "to_example"]
 
 
 def select(
@@ -26,8 +26,9 @@ def select(
 
     Within one prompt: of the answers that reach ``threshold`` and ended by themselves, the share
     ``keep`` is kept, at least one, and only from the highest reward reached: answers on a lower
-    rung are not trained on once a better one exists. Ties are broken by not-a-duplicate, then
-    shorter, then a seeded hash. The order of ``verdicts`` does not matter.
+    rung are not trained on once a better one exists, be it one that was cut, which is not trained
+    on itself. Ties are broken by not-a-duplicate, then shorter, then a seeded hash. The order of
+    ``verdicts`` does not matter.
 
     Args:
         verdicts: Verdicts of one cycle; faults are passed over.
@@ -41,10 +42,10 @@ def select(
         The kept verdicts, sorted by prompt id and sample index.
     """
     kept = []
-    for group in by_prompt(v for v in verdicts if eligible(v, threshold)).values():
+    for group in by_prompt(v for v in verdicts if v.result is not None).values():
         # as an exact fraction: 0.7 of 10 answers is 7, which floating point makes 6.999...
-        count = max(1, int(Fraction(str(keep)) * len(group)))
-        best = ranked(best_rung(group), seed, distinct=distinct)
+        count = max(1, int(Fraction(str(keep)) * sum(eligible(v, threshold) for v in group)))
+        best = ranked(good_answers(group, threshold), seed, distinct=distinct)
         kept += best[: count if most is None else min(count, most)]
     return sorted(kept, key=lambda v: (v.sample.prompt.id, v.sample.index))
 
@@ -68,6 +69,17 @@ def eligible(verdict: Verdict, threshold: float) -> bool:
         and verdict.result.reward >= threshold
         and verdict.sample.finish_reason == "stop"
     )
+
+
+def good_answers(group: Iterable[Verdict], threshold: float) -> list[Verdict]:
+    """Return the answers to one prompt with the highest reward of all, if they may be trained on.
+
+    Args:
+        group: Its verdicts; faults are passed over.
+        threshold: Lowest reward of a good answer, in [0, 1].
+    """
+    best = best_rung([verdict for verdict in group if verdict.result is not None])
+    return [verdict for verdict in best if eligible(verdict, threshold)]
 
 
 def by_prompt(verdicts: Iterable[Verdict]) -> dict[str, list[Verdict]]:

@@ -17,6 +17,7 @@ __all__ = [
     "compiled",
     "cycle_record",
     "error_class",
+    "has_hidden_tests",
     "heldout_record",
     "hidden_passed",
     "means",
@@ -33,6 +34,13 @@ def hidden_passed(result: VerifyResult) -> bool:
     """Tell whether an answer passes the tests that reward it and all hidden ones."""
     total = result.metadata.get("hidden_total", 0)
     return result.success and result.metadata.get("hidden_passed", 0) == total
+
+
+def has_hidden_tests(verdict: Verdict) -> bool:
+    """Tell whether the prompt of a verdict has hidden tests, by its reference or what was run."""
+    reference, result = verdict.sample.prompt.reference, verdict.result
+    ran = result is not None and bool(result.metadata.get("hidden_total"))
+    return ran or bool(reference.hidden_tests or reference.hidden_test_code)
 
 
 def error_class(result: VerifyResult) -> str | None:
@@ -143,10 +151,12 @@ def heldout_record(
 ) -> dict[str, Any]:
     """Return held-out rates with 95 % intervals, and their paired differences to the baseline.
 
-    The unit is the prompt: a prompt's rate is the mean over its answers.
+    The unit is the prompt: a prompt's rate is the mean over its answers. The rate of passing hidden
+    tests too is one over the prompts that have some, if any were run.
     """
-    judged = [v.result for v in (*verdicts, *(baseline or ())) if v.result is not None]
-    hidden = any(result.metadata.get("hidden_total") for result in judged)
+    everything = (*verdicts, *(baseline or ()))
+    hidden = any(v.result.metadata.get("hidden_total") for v in everything if v.result is not None)
+    probed = {v.sample.prompt.id for v in everything if has_hidden_tests(v)}
     record: dict[str, Any] = {
         "samples": len(verdicts),
         "truncated": _truncated(verdicts),
@@ -157,6 +167,8 @@ def heldout_record(
         if rate is hidden_passed and not hidden:
             continue
         now = _prompt_rates(verdicts, rate)
+        if rate is hidden_passed:
+            now = {prompt: share for prompt, share in now.items() if prompt in probed}
         record[name] = asdict(bootstrap_rate(list(now.values()), seed))
         if baseline is not None:
             before = _prompt_rates(baseline, rate)

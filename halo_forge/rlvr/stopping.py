@@ -13,7 +13,7 @@ from halo_forge.stats import Paired, paired_difference
 
 __all__ = ["Decision", "best_cycle", "decide", "decision_record"]
 
-Action = Literal["continue", "rollback", "stop"]
+_Action = Literal["continue", "rollback", "stop"]
 
 _WORDS = {
     "pass_rate": "pass rate",
@@ -34,7 +34,7 @@ class Decision:
         why: One line for people; empty when nothing happened.
     """
 
-    action: Action
+    action: _Action
     best: int
     fallen: Mapping[str, Paired]
     why: str
@@ -74,7 +74,7 @@ def decide(
             sound[number] = measured[number]
     best = best_cycle(sound)
     idle = cycle - best
-    action: Action = "continue"
+    action: _Action = "continue"
     why = ""
     if fallen:
         action, why = settings.on_degradation, _fall(fallen, before)

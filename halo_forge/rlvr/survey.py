@@ -65,6 +65,10 @@ def survey(
     prompts = material.prompts
     if any(prompt.images for prompt in (*prompts, *material.heldout)):
         raise UserError("a plan is made for prompts of text alone: what images take is not known")
+    if config.raft.num_cycles == 0 and not material.heldout:
+        raise UserError(
+            "nothing is to be done: no cycles (--cycles 0) and no held-out prompts (--eval-prompts)"
+        )
     job = _job(config, prompts, material.heldout, like)
     start = config.sft_checkpoint or config.model.name
     shape = _shape(config, start)

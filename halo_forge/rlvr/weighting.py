@@ -14,7 +14,7 @@ from halo_forge.config.algorithm import AlgorithmSettings
 from halo_forge.core.errors import UserError
 from halo_forge.core.types import TrainingExample, Verdict
 from halo_forge.rlvr.programs import distinct_programs
-from halo_forge.rlvr.selection import best_rung, by_prompt, eligible, ranked, select, to_example
+from halo_forge.rlvr.selection import by_prompt, good_answers, ranked, select, to_example
 from halo_forge.sft.base import Objective
 
 __all__ = ["Choice", "alike", "choice_record", "choose", "objective"]
@@ -78,9 +78,11 @@ def choose(
     is not trained on, neither way, but what it is worth counts in whether all are alike.
 
     With ``prompt_weights: inverse-pass-rate`` a prompt's answers weigh ``1 / (good / judged)``,
-    over the mean of all that are trained on: the sum over a prompt's good answers is then the
-    gradient of its log pass rate, ``E[d log pi | good]``, instead of that of its pass rate
-    (MaxRL, arXiv:2602.02710).
+    over the mean of all that are trained on: where all good answers are trained on (``keep`` 1, no
+    bound, no repeats left out), the sum over a prompt's is the gradient of its log pass rate,
+    ``E[d log pi | good]``, instead of that of its pass rate (MaxRL, arXiv:2602.02710). Where fewer
+    are kept, hard prompts weigh more than that: one answer to each prompt, all weighing the same,
+    is already a sample of it.
 
     Args:
         verdicts: Verdicts of one cycle; faults are passed over.
@@ -134,7 +136,7 @@ def choice_record(
     ``distinct_accepted`` counts the programs among the good answers of all prompts, layout and
     names apart, ``distinct_kept`` those of them that are trained on.
     """
-    accepted = [v for group in by_prompt(verdicts).values() for v in _good(group, threshold)]
+    accepted = [v for group in by_prompt(verdicts).values() for v in good_answers(group, threshold)]
     return {
         "algorithm": loop.algorithm,
         "kept_bad": len(choice.bad),
@@ -143,13 +145,9 @@ def choice_record(
     }
 
 
-def _good(group: Iterable[Verdict], threshold: float) -> list[Verdict]:
-    return best_rung([verdict for verdict in group if eligible(verdict, threshold)])
-
-
 def _mixed(group: list[Verdict], threshold: float) -> tuple[list[Verdict], list[Verdict]]:
     """Return the good and the bad answers of a prompt; none if all have the same reward."""
-    good = _good(group, threshold)
+    good = good_answers(group, threshold)
     top = good[0].result if good else None
     worse = [v for v in group if top and v.result and v.result.reward < top.reward]
     if not worse:
@@ -171,6 +169,9 @@ def _weights(
     trained = [verdict.sample.prompt.id for verdict in (*choice.good, *choice.bad)]
     if loop.prompt_weights == "uniform":
         return dict.fromkeys(trained, 1.0)
-    raw = {name: len(judged[name]) / len(_good(judged[name], threshold)) for name in set(trained)}
+    raw = {
+        name: len(judged[name]) / len(good_answers(judged[name], threshold))
+        for name in set(trained)
+    }
     mean = fmean(raw[name] for name in trained) if trained else 1.0
     return {name: weight / mean for name, weight in raw.items()}

@@ -59,8 +59,8 @@ def _named(path: Path, number: int, record: _Record, key: Callable[[_Record], st
 
 def _damaged(path: Path, number: int, why: str) -> StoreFault:
     return StoreFault(
-        f"{path}:{number}: damaged record ({why}). Remove this line, or the file, and run "
-        "the same command again: what is missing is made anew."
+        f"{path}:{number}: damaged record ({why}). Remove this line and run the same command "
+        "again: a cycle or benchmark that is not finished makes anew what is missing."
     )
 
 

@@ -310,8 +310,8 @@ def _mixed(path: Path, differing: Sequence[tuple[str, Any, Any]]) -> str:
         [
             f"{path}: this run directory was made with other settings:",
             *lines,
-            "Use the old settings to go on with it, --fork DIR to start a new run from here, or "
-            "another --output.",
+            "Use the old settings to go on with it, or another --output. With raft train and sft "
+            "train --fork DIR starts a new run from here.",
         ]
     )
 

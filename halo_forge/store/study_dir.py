@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock
+
+from halo_forge.store.atomic import disk_errors
 
 __all__ = ["StudyDir"]
 
@@ -35,3 +41,21 @@ class StudyDir:
     def result_path(self) -> Path:
         """What the study found."""
         return self.path / "study.json"
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be the only process that writes this folder's own files; wait for another.
+
+        Seeds may run beside each other, each run in a directory of its own.
+
+        Raises:
+            StoreFault: If the folder cannot be made.
+        """
+        with disk_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / ".lock")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()

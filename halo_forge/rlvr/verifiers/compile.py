@@ -67,6 +67,8 @@ class CompileVerifier(CodeVerifier):
         sandbox: Sandbox to use, which stays open, or what opens one; the best there is when absent.
         binary_cache_dir: Folder in which built programs are kept, for people; the verdict names
             the file under ``binary``. See `BinaryFolder`.
+        score_hidden: Where a program runs on the tests of its prompt, also run the hidden ones and
+            report them in the metadata; they never touch the reward.
 
     Raises:
         ValueError: If a limit is not positive.
@@ -87,6 +89,7 @@ class CompileVerifier(CodeVerifier):
         warn_as_error: bool = False,
         sandbox: Sandbox | SandboxOpener | None = None,
         binary_cache_dir: str | None = None,
+        score_hidden: bool = False,
     ) -> None:
         super().__init__(
             Budget(timeout, run_timeout, memory_limit_mb),
@@ -99,6 +102,7 @@ class CompileVerifier(CodeVerifier):
         self._expected = expected_output
         self._stdin = stdin_input or ""
         self._warn_as_error = warn_as_error
+        self._score_hidden = score_hidden
         self._binaries = BinaryFolder(binary_cache_dir) if binary_cache_dir else None
 
     @override
@@ -111,7 +115,11 @@ class CompileVerifier(CodeVerifier):
         if not self._runs or entry is not None:
             trials = ()
         strong = compares and bool(trials)
-        return Plan(trials, len(trials), needs_io=speaks, strong=strong, entry_point=entry)
+        scored = len(trials)
+        if self._score_hidden and strong and prompt is not None:
+            hidden = prompt.reference.hidden_tests
+            trials += tuple(Trial.of(case, n) for n, case in enumerate(hidden, scored + 1))
+        return Plan(trials, scored, needs_io=speaks, strong=strong, entry_point=entry)
 
     @override
     def _without_runs(self, plan: Plan, tool: Tool) -> Plan:
@@ -170,14 +178,18 @@ class CompileVerifier(CodeVerifier):
 
     def _grade_runs(self, plan: Plan, result: JobResult, report: Report) -> VerifyResult:
         toolchain = report.tool.toolchain
-        results = judge_trials(plan.trials, result.runs, "exact", toolchain, self._bench)
+        judged = judge_trials(plan.trials, result.runs, "exact", toolchain, self._bench)
+        results, hidden = judged[: plan.scored], judged[plan.scored :]
         expecting = any(trial.expected is not None for trial in plan.trials)
-        facts: dict[str, Any] = {"limits": limits_hit(result.runs)}
+        facts: dict[str, Any] = {"limits": limits_hit(result.runs[: plan.scored])}
         if expecting:
             passed = sum(one.passed for one in results)
             facts |= {"tests_passed": passed, "tests_total": len(results)}
+        if hidden:
+            passed = sum(one.passed for one in hidden)
+            facts |= {"hidden_passed": passed, "hidden_total": len(hidden)}
         failed = next(
-            ((t, r) for t, r in zip(plan.trials, results, strict=True) if not r.passed), None
+            ((t, r) for t, r in zip(plan.trials, results, strict=False) if not r.passed), None
         )
         if failed is None:
             stage, level = ("output", "CORRECT_OUTPUT") if expecting else ("run", "RUNS_NO_CRASH")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +18,7 @@ from halo_forge.config.benchmark import BenchmarkConfig
 from halo_forge.core.errors import UserError, VerifierFault
 from halo_forge.core.types import Sample
 from halo_forge.engines.base import EngineSpec
+from halo_forge.report.tables import benchmark_effort
 from halo_forge.store.records import read_records
 from tests.fakes import (
     Diary,
@@ -111,6 +113,23 @@ def test_figures(bench: Bench) -> None:
             assert estimate["units"] == 3
     assert result.verifier == "fake bonus=0"
     assert result.model == "a-model"
+
+
+def test_passing_without_a_test_is_said(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where an answer passes because it compiles, the figures do not look like tested ones."""
+    assert bench.run().untested == 0
+    bench.output = bench.folder / "compiled"
+    verify = FakeVerifier.verify
+
+    def compiling(self: FakeVerifier, code: str) -> Any:
+        return replace(verify(self, code), metadata={"stage": "compile"})
+
+    monkeypatch.setattr(FakeVerifier, "verify", compiling)
+    result = bench.run()
+    assert result.untested == sum(PASSED.values())
+    assert benchmark_effort(result.to_dict()).startswith(
+        f"NO TEST judged {result.untested} of the answers that pass"
+    )
 
 
 def test_categories(bench: Bench) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from halo_forge.cli import main
 from halo_forge.core.identity import derive_seed
-from halo_forge.core.types import Prompt, TrainingExample
+from halo_forge.core.types import Prompt, TrainingExample, VerifyResult
 from halo_forge.engines.base import EngineSpec
 from halo_forge.rlvr import raft_trainer
 from halo_forge.sft.base import FitReport, FitRequest
@@ -79,6 +79,14 @@ class Imitator(FakeLearner):
         return report
 
 
+class FencedToo(FakeVerifier):
+    """Judges references as well, which stand in a fence."""
+
+    def verify(self, code: str) -> VerifyResult:
+        """Judge by the first word of the program."""
+        return super().verify(code.removeprefix("```cpp\n"))
+
+
 class Tuner:
     """Stands in for fine-tuning: its model is one better than the start."""
 
@@ -110,12 +118,12 @@ def learner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Imitator:
     monkeypatch.setattr(raft_trainer, "_learner", lambda keeper: made)
     monkeypatch.setattr(Learnable, "asked", [], raising=False)
     monkeypatch.setattr(Tuner, "configs", [], raising=False)
-    plug_in(monkeypatch, "verifiers", "fake", FakeVerifier)
+    plug_in(monkeypatch, "verifiers", "fake", FencedToo)
     plug_in(monkeypatch, "engines", "learnable", Learnable)
     monkeypatch.chdir(tmp_path)
     for name, count in (("train", 12), ("heldout", 16)):
         rows = [
-            {"prompt": f"{name} {n}", "reference": "x", "language": "cpp"} for n in range(count)
+            {"prompt": f"{name} {n}", "reference": "pass", "language": "cpp"} for n in range(count)
         ]
         Path(f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return made
@@ -164,6 +172,15 @@ def test_the_verifiers_part(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Held-out full-pass rate: 16 prompts, 8 answers to each from 2 seeds" in out
     assert f"{passing['sentence']}." in out
     assert "compile rate" not in out  # the fake verifier's is the same: told once
+    assert "By seed: full-pass rate, in points" in out
+    sampled = {arm: one["tokens_sampled"] for arm, one in arms.items()}
+    assert sampled["sft"] == 0
+    assert sampled["verified"] == sum(
+        len(record["token_ids"])
+        for seed in (0, 1)
+        for cycle in (1, 2)
+        for record in read_records(RunDir(Path(f"out/seed_{seed}/verified")).samples_path(cycle))
+    )
 
 
 def test_every_run_says_what_it_is(learner: Imitator, capsys: pytest.CaptureFixture[str]) -> None:
@@ -206,7 +223,10 @@ def test_first_answers_are_sampled_once(learner: Imitator) -> None:
 
 
 def test_interrupted_it_goes_on(learner: Imitator) -> None:
-    """The same command ends with the same findings; no training that is done is done again."""
+    """The same command ends with the same findings; no training that is done is done again.
+
+    Cycles that some arm has had more of are not its gain.
+    """
     study("calm", "--seeds", "1")
     wanted = json.loads(Path("calm/study.json").read_text())
     learner.requests.clear()
@@ -216,9 +236,13 @@ def test_interrupted_it_goes_on(learner: Imitator) -> None:
     assert study("out", "--seeds", "1") == 0
     assert json.loads(Path("out/study.json").read_text()) == wanted
     assert len(learner.requests) == 6
+    assert study("out", "--seeds", "1", "--cycles", "3", "--arms", "verified,shuffled") == 0
+    assert study("out", "--seeds", "1") == 0
+    assert json.loads(Path("out/study.json").read_text()) == wanted
+    learner.requests.clear()
     asked = len(Learnable.asked)
     assert study("out", "--seeds", "1") == 0
-    assert (len(learner.requests), len(Learnable.asked)) == (6, asked)
+    assert (len(learner.requests), len(Learnable.asked)) == (0, asked)
 
 
 def test_an_arm_that_ends_early_is_measured_there(
@@ -267,6 +291,12 @@ def test_other_settings_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     Path("train.jsonl").write_text('{"prompt": "one"}\n{"prompt": "two"}\n')
     assert study("new") == 2
     assert "none of the 2 training prompts has one" in capsys.readouterr().err
+    rows = [{"prompt": word, "reference": word, "language": "cpp"} for word in ("pass", "fail")]
+    Path("train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert study("new") == 2
+    err = capsys.readouterr().err
+    assert "1 of 2 do not pass fake, first that of " in err
+    assert not Path("new/references.jsonl").exists()
     assert main(["raft", "study", "-o", "new", "--verifier", "fake"]) == 2
     assert "give them with --eval-prompts" in capsys.readouterr().err
 

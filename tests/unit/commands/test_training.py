@@ -259,6 +259,7 @@ class Result:
             "pass_at_k": {"1": LOW, "4": HIGH},
             "compile_at_k": {"1": HIGH},
             "by_category": {},
+            "untested": 0,
             "prompts": 3,
             "samples_per_prompt": 4,
             "mode": "sampled",

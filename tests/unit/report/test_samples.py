@@ -108,6 +108,15 @@ def test_reward_out_of_range_is_damage(run: Path) -> None:
         list(read_answers(run, "training"))
 
 
+def test_pictures_that_are_gone_are_not_needed(tmp_path: Path) -> None:
+    """A run can be looked at on another machine, where the pictures of its questions are not."""
+    asked = make_prompt("seen", "What is it?", images=("/nowhere/picture.png",))
+    path = make_run(tmp_path / "run", {1: [make_verdict(asked, 0, 1.0)]})
+    (answer,) = read_answers(path, "training")
+    assert answer.prompt is not None
+    assert answer.prompt.text == "What is it?"
+
+
 def test_without_prompts_file(run: Path) -> None:
     """Answers can be read without the prompts, which are then unknown."""
     (run / "prompts.jsonl").unlink()

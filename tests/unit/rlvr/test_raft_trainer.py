@@ -21,6 +21,7 @@ from halo_forge.core.types import Prompt
 from halo_forge.data.prompts import load_prompts
 from halo_forge.engines.base import EngineSpec
 from halo_forge.rlvr import raft_trainer
+from halo_forge.rlvr.material import read_material
 from halo_forge.rlvr.raft_trainer import RAFTTrainer
 from halo_forge.store.records import read_records
 from halo_forge.store.run_dir import RunDir
@@ -402,6 +403,26 @@ def test_held_out_prompts_that_are_trained_on_are_refused(shop: Workshop) -> Non
     assert not shop.output.exists()
 
 
+def test_the_same_question_about_another_text_is_another_task(shop: Workshop) -> None:
+    """What stands before the question belongs to it; a system message that all share does not."""
+
+    def write(name: str, *chats: tuple[str, ...]) -> None:
+        keys = ("system", "prompt")
+        rows = [dict(zip(keys[-len(chat) :], chat, strict=True)) for chat in chats]
+        (shop.folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    write("train.jsonl", ("Text A.", "Sum up."), ("Text B.", "Sum up."))
+    write("heldout.jsonl", ("Text C.", "Sum up."), ("Text D.", "Sum up."))
+    read_material(shop.config())
+    write("heldout.jsonl", ("Text A.", "Sum up."), ("Text D.", "Sum up."))
+    with pytest.raises(UserError, match="1 held-out prompts are also trained on"):
+        read_material(shop.config())
+    write("train.jsonl", ("Be brief.", "one"), ("Be brief.", "two"))
+    write("heldout.jsonl", ("two",), ("three",))
+    with pytest.raises(UserError, match="1 held-out prompts are also trained on"):
+        read_material(shop.config())
+
+
 def test_without_held_out_prompts(shop: Workshop) -> None:
     """A run without them has no held-out rate."""
     records = shop.train(eval_prompts=None)
@@ -493,3 +514,8 @@ def test_earlier_runs_are_guarded(shop: Workshop) -> None:
     journal.write_text(journal.read_text().replace('"success":true', '"success":false'))
     with pytest.raises(UserError, match=r"curriculum\.history"):
         shop.train(**{"raft.num_cycles": 1}, curriculum=curriculum)
+    shop.write("train.jsonl", "asked nowhere before")
+    with pytest.raises(UserError, match="none of the 1 training prompts was asked in"):
+        shop.train(shop.folder / "other", curriculum=curriculum)
+    with pytest.raises(ValueError, match="historical orders the prompts by earlier runs'"):
+        shop.config(curriculum={"kind": "historical"})

@@ -165,6 +165,9 @@ def test_the_directory_is_a_run(bench, ratio):
         assert len(list(read_records(run.verified_path(cycle)))) == 32
     config = load_config(RaftConfig, [run.config_path], {}).value
     assert config.replay == str(bench.folder / "run")
+    card = run.card_path(2).read_text("utf-8")
+    assert "given in another run" in card
+    assert "- prompts: file train.jsonl\n- held out: file heldout.jsonl\n" in card
     before = {path: value for path, value in tree(run.path).items() if path.startswith("cycle")}
     bench.train(config)
     assert bench.asked == []

@@ -35,6 +35,15 @@ def test_lower_rungs_go_once_a_better_one_exists() -> None:
     assert len(_kept(verdicts[1:], keep=1.0)) == 7
 
 
+def test_a_cut_answer_shows_that_a_better_one_exists() -> None:
+    """Beside one that passes and was cut, one that only compiles is a wrong program."""
+    cut = make_verdict("p", 0, 1.0, finish_reason="length")
+    wrong = [make_verdict("p", i, 0.5) for i in range(1, 4)]
+    assert _kept([cut, *wrong], keep=1.0) == []
+    assert _kept(wrong, keep=1.0) == ["p#1", "p#2", "p#3"]
+    assert _kept([cut, *wrong, make_verdict("p", 4, 1.0)], keep=1.0) == ["p#4"]
+
+
 @pytest.mark.parametrize(
     ("keep", "answers", "kept"), [(0.7, 10, 7), (0.29, 100, 29), (0.57, 100, 57), (0.1, 9, 1)]
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from halo_forge.core.types import VerifyResult
+from halo_forge.core.types import Reference, TestCase, VerifyResult
 from halo_forge.rlvr.statistics import (
     compiled,
     cycle_record,
@@ -12,7 +12,7 @@ from halo_forge.rlvr.statistics import (
     hidden_passed,
     metrics,
 )
-from tests.fakes import make_verdict
+from tests.fakes import make_prompt, make_verdict
 
 
 def _three_prompts():
@@ -122,15 +122,19 @@ def test_heldout_by_hand() -> None:
 
 
 def test_hidden_rate_where_hidden_tests_ran() -> None:
-    """The hidden rate is there when any answer has hidden tests, with failures counted."""
+    """The hidden rate is one over the prompts that have hidden tests, with failures counted."""
+    probed = make_prompt("b", reference=Reference(hidden_tests=(TestCase("1", "2"),)))
     verdicts = [
         make_verdict("a", 0, 1.0, metadata={"hidden_passed": 2, "hidden_total": 2}),
         make_verdict("a", 1, 1.0, metadata={"hidden_passed": 1, "hidden_total": 2}),
-        make_verdict("b", 0, 0.0),
+        make_verdict(probed, 0, 0.0),
+        make_verdict("without hidden tests", 0, 1.0),
     ]
-    record = heldout_record(verdicts, None, seed=0)
+    record = heldout_record(verdicts, verdicts, seed=0)
     assert record["hidden_pass_rate"]["mean"] == pytest.approx(1 / 4)
-    assert record["pass_rate"]["mean"] == pytest.approx(1 / 2)
+    assert record["hidden_pass_rate"]["units"] == 2
+    assert record["differences"]["hidden_pass_rate"]["difference"]["units"] == 2
+    assert record["pass_rate"]["mean"] == pytest.approx(2 / 3)
 
 
 def test_differences_are_paired_by_prompt() -> None:

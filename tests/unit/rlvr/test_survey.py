@@ -77,6 +77,12 @@ def test_what_cannot_fit_is_not_tried(make, monkeypatch, caplog) -> None:
     assert found.seconds is None
 
 
+def test_nothing_to_do(make) -> None:
+    """No cycle and nothing held out is said to be nothing, not taken for a fault of ours."""
+    with pytest.raises(UserError, match="nothing is to be done: no cycles"):
+        survey(make(raft={"num_cycles": 0}), None, NullObserver())
+
+
 def test_other_engines_are_not_planned(make) -> None:
     """What a server takes is not known here."""
     config = make(generation={"engine": "scripted", "script": "x"})

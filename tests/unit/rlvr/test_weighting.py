@@ -60,6 +60,18 @@ def test_a_cut_answer_counts_and_is_not_trained_on(reward: float, good: list[str
     assert (_ids(choice.good), choice.bad) == (good, [])
 
 
+def test_a_lower_rung_is_not_made_likelier() -> None:
+    """Where the only answer that passes was cut, none is good, so none is bad beside it."""
+    verdicts = [
+        make_verdict("p", 0, 1.0, finish_reason="length"),
+        make_verdict("p", 1, 0.5),
+        make_verdict("p", 2, 0.0),
+    ]
+    for weights in ("uniform", "inverse-pass-rate"):
+        choice = _choose(verdicts, algorithm="reinforce-rej", prompt_weights=weights)
+        assert choice == Choice([], [], {})
+
+
 def test_without_mixed_prompts_there_is_nothing() -> None:
     """All alike in each prompt: no answer is chosen, and nothing divides by zero."""
     verdicts = [v for v in JOURNAL if v.sample.prompt.id in "qr"]

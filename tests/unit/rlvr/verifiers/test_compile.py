@@ -44,6 +44,26 @@ def runner(sandbox):
     return GCCVerifier(run_after_compile=True, run_timeout=0.5, sandbox=sandbox)
 
 
+def test_hidden_tests_are_reported_not_rewarded(sandbox, make_sample) -> None:
+    """A program made for the visible tests keeps its reward; one that hangs later does too."""
+    add = 'int a, b; std::scanf("%d%d", &a, &b);'
+    hidden = (TestCase("5 6", "11"), TestCase("7 7", "14"))
+    right, cheat = f'{add} std::printf("%d", a + b);', f'{add} std::printf("%d", a + 2);'
+    stuck = f'{add} while (a > 4); std::printf("%d", a + b);'
+    with GCCVerifier(
+        run_after_compile=True, run_timeout=0.5, score_hidden=True, sandbox=sandbox
+    ) as verifier:
+        found = [
+            verifier.judge(make_sample(cpp(body), tests=TESTS, hidden_tests=hidden))
+            for body in (right, cheat, stuck)
+        ]
+    assert [(one.success, one.reward) for one in found] == [(True, 1.0)] * 3
+    assert [one.metadata["tests_total"] for one in found] == [2] * 3
+    assert [one.metadata["hidden_passed"] for one in found] == [2, 0, 0]
+    assert {one.metadata["hidden_total"] for one in found} == {2}
+    assert {tuple(one.metadata["limits"]) for one in found} == {()}
+
+
 def test_compile_only(compiler) -> None:
     """What compiles gets 0.5 and is a success; what does not gets 0 and the first error."""
     good = compiler.verify(cpp('std::puts("x");'))
