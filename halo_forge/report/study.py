@@ -48,7 +48,7 @@ def study_grid(study: Study, rate: str) -> Grid:
         f"{first.baseline.samples} answers to each from {_seeds(study)}; 95 % intervals over "
         "prompts, differences paired, in points"
     )
-    header = ("arm", "rate", "gain", "p", "verified above it", "p")
+    header = ("arm", "rate", "gain", "p", "verified minus this", "p")
     return Grid(header, tuple(rows), title)
 
 
