@@ -7,7 +7,8 @@
         --answers answers/* --output results/agreement [--changes 1] [--seconds 240]
 
 FOLDER holds HumanEvalPlus.jsonl.gz and MbppPlus.jsonl.gz as evalplus releases them. Judged are
-every reference solution, small changes of it, and the answers in the folders of benchmarks. The
+every reference solution, small changes of it, and the answers in the folders of benchmarks or in
+the journals of runs (`cycle_N_eval.jsonl`). The
 other judge is evalplus's own code out of its wheel: `untrusted_check` on the results that
 `trusted_exec` finds, after `sanitize` for answers of a model, with its own limits of time. It runs
 in our sandbox too, since it confines nothing. What was judged is kept in the output folder, and the
@@ -198,8 +199,9 @@ def _cases(options: argparse.Namespace) -> Iterator[Case]:
             for one in mutants(code, LANGUAGES["python"], limit=options.changes):
                 yield Case(name, "changed", prompt, fenced(one.code, "python"), one.code)
         known = {prompt.id: prompt for prompt in prompts}
-        for folder in options.answers:
-            for record in read_records(RunDir(folder).benchmark_samples_path):
+        for place in options.answers:
+            path = place if place.is_file() else RunDir(place).benchmark_samples_path
+            for record in read_records(path):
                 if record["prompt_id"] in known:
                     yield Case(name, "answer", known[record["prompt_id"]], record["completion"])
 
