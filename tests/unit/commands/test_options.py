@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from halo_forge.commands import _options
 from halo_forge.commands._raft_flags import RAFT_FLAGS
 from halo_forge.commands.benchmark import BENCHMARK_FLAGS
+from halo_forge.commands.raft import replay
 from halo_forge.config.base import Section
 from halo_forge.config.benchmark import BenchmarkConfig
 from halo_forge.config.fields import default_of, fields_of
@@ -121,7 +122,10 @@ def test_set_wants_key_and_value(text: str) -> None:
 def test_help_comes_from_the_configuration(
     model: type[Section], flags: dict[str | tuple[str, ...], str]
 ) -> None:
-    """Each option shows the field's docstring and its default, and carries none itself."""
+    """Each option shows the field's docstring and its default, and carries none itself.
+
+    Of none, or of an empty list, nothing is shown.
+    """
 
     @click.command()
     @_options.settings(model, flags)
@@ -133,5 +137,14 @@ def test_help_comes_from_the_configuration(
         assert description
         assert (option.help or "").startswith(description.replace("\n", " "))
         default = default_of(model, key)
-        if not isinstance(default, bool) and default is not None:
+        if default in (None, ()):
+            assert "[default: " not in (option.help or "")
+        elif not isinstance(default, bool):
             assert "[default: " in (option.help or "")
+
+
+def test_defaults_that_are_not_the_configurations() -> None:
+    """A replay has the settings of its run, and no directory until it is told one."""
+    shown = {one.name: one.help or "" for one in replay.params if isinstance(one, click.Option)}
+    assert shown["raft__num_cycles"].endswith("[default: as in RUN]")
+    assert "default" not in shown["output_dir"]
