@@ -55,6 +55,7 @@ def show_study(config: StudyConfig, display: Display) -> None:
         return
     for rate in rates_told(found):
         echo_grid(study_grid(found, rate))
+        click.echo()
         echo_grid(seeds_grid(found, rate))
         click.echo(f"\n{study_sentence(found, rate)}.\n")
     for name, why in found.ended.items():
