@@ -4,15 +4,15 @@
     pip install tree-sitter-python==0.25.0
     halo-forge benchmark eval -b mbpp_plus --source FOLDER/MbppPlus.jsonl.gz ... -o answers/NAME
     python bench/agreement.py --data FOLDER --wheel wheels/evalplus-0.3.1-py3-none-any.whl \
-        --answers answers/* --output results/agreement [--changes 1] [--seconds 240]
+        --answers answers/* --output results/agreement [--changes 1] [--seconds 240] [--only NAME]
 
 FOLDER holds HumanEvalPlus.jsonl.gz and MbppPlus.jsonl.gz as evalplus releases them. Judged are
 every reference solution, small changes of it, and the answers in the folders of benchmarks or in
-the journals of runs (`cycle_N_eval.jsonl`). The
-other judge is evalplus's own code out of its wheel: `untrusted_check` on the results that
-`trusted_exec` finds, after `sanitize` for answers of a model, with its own limits of time. It runs
-in our sandbox too, since it confines nothing. What was judged is kept in the output folder, and the
-same command goes on where it ended; `--seconds` ends it early.
+the journals of runs (`cycle_N_eval.jsonl`), which come first. The other judge is evalplus's own
+code out of its wheel: `untrusted_check` on the results that `trusted_exec` finds, after `sanitize`
+for answers of a model, with its own limits of time. It runs in our sandbox too, since it confines
+nothing. What was judged is kept in the output folder, and the same command goes on where it ended;
+`--seconds` ends it early.
 
 Prints a table, and each disagreement with a reason:
 
@@ -159,11 +159,13 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--changes", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=1e9)
+    parser.add_argument("--only", choices=sorted(_FILES))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     end = time.monotonic() + options.seconds
     rows = {row["task_id"]: row for row in _rows(options.data)}
-    cases = list({case.key: case for case in _cases(options)}.values())
+    found = sorted(_cases(options), key=lambda case: case.kind != "answer")
+    cases = list({case.key: case for case in found}.values())
     with open_sandbox(workers=2) as sandbox, _Judges(options, sandbox, rows) as judges:
         pairs = judges.judge(cases, end)
         owed = len(cases) - len(pairs)
@@ -192,6 +194,8 @@ def _rows(folder: Path) -> Iterator[dict[str, Any]]:
 
 def _cases(options: argparse.Namespace) -> Iterator[Case]:
     for name, file in _FILES.items():
+        if options.only not in {None, name}:
+            continue
         prompts = list(public_datasets.prompts(name, source=options.data / file))
         for prompt in prompts:
             code = str(prompt.reference.solution)
