@@ -206,18 +206,18 @@ def _results(
         return compare(before[seed], after[arm, seed]).change.difference.mean
 
     def tokens(arm: Arm) -> int:
-        runs = (RunDir(folder.arm_path(arm, seed)).read_statistics() for seed in seeds)
-        return sum(
-            record.get("tokens_generated", 0)
-            for records in runs
-            for record in records
-            if record["cycle"] <= most
-        )
+        return sum(_tokens(RunDir(folder.arm_path(arm, seed)), most) for seed in seeds)
 
     return [
         arm_result(arm, pooled, {seed: gain(arm, seed) for seed in seeds}, tokens(arm))
         for arm in arms
     ]
+
+
+def _tokens(run: RunDir, most: int) -> int:
+    """Return how many tokens of training answers a run has up to the cycle ``most``."""
+    records = (record for record in run.read_statistics() if record["cycle"] <= most)
+    return sum(record.get("tokens_generated", 0) for record in records)
 
 
 def _pooled(name: str, parts: Sequence[Measured]) -> Measured:

@@ -65,10 +65,11 @@ def decide(
         cycle: The last of these, from 1.
         seed: Of the resampling.
     """
-    sound: dict[int, PromptRates] = {}
-    before, fallen = 0, dict[str, Paired]()
-    for number in sorted(measured):
-        before = best_cycle(sound) if sound else number
+    start, *later = sorted(measured)
+    sound, before = {start: measured[start]}, start
+    fallen: dict[str, Paired] = {}
+    for number in later:
+        before = best_cycle(sound)
         fallen = _fallen(settings, measured[before], measured[number], seed)
         if not fallen:
             sound[number] = measured[number]

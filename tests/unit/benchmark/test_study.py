@@ -11,15 +11,19 @@ from typing import Any
 
 import pytest
 
+from halo_forge.benchmark.study import Study, arm_result
 from halo_forge.cli import main
+from halo_forge.config.study import Arm
 from halo_forge.core.identity import derive_seed
 from halo_forge.core.types import Prompt, TrainingExample, VerifyResult
 from halo_forge.engines.base import EngineSpec
+from halo_forge.report.study import study_sentence
 from halo_forge.rlvr import raft_trainer
 from halo_forge.sft.base import FitReport, FitRequest
 from halo_forge.store.records import read_records
 from halo_forge.store.run_dir import RunDir
 from tests.fakes import FakeLearner, FakeVerifier, make_sample, plug_in
+from tests.unit.benchmark.test_compare import measured
 
 START = 3
 
@@ -280,6 +284,25 @@ def test_what_cannot_be_compared_is_refused(
     assert main(["raft", "study", "-o", "out", *FLAGS, *flags]) == 2
     assert said in capsys.readouterr().err
     assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("verified", "control", "said"),
+    [
+        ([4] * 12, [1] * 12, "75.0 points are the verifier's (95 % interval +"),
+        ([1] * 12, [4] * 12, "with the verifier it is 75.0 points worse (95 % interval -"),
+        ([2, 3] * 6, [3, 2] * 6, "beyond shuffled no part is shown to be the verifier's (95 %"),
+        ([4] * 3, [1] * 3, "so few prompts show nothing)"),
+        ([0] * 12, [0] * 12, "No gain is shown: +0.0 points of held-out full-pass rate, shuffled"),
+    ],
+)
+def test_what_is_said_of_a_part(verified: list[int], control: list[int], said: str) -> None:
+    """Shown, worse, not shown, too few to show, and no gain at all."""
+    pooled = {"before training": measured([0] * len(verified))}
+    pooled |= {"verified": measured(verified), "shuffled": measured(control)}
+    arms: tuple[Arm, ...] = ("verified", "shuffled")
+    results = [arm_result(arm, pooled, {0: 0.0}, 0) for arm in arms]
+    assert said in study_sentence(Study([0], {"pass": results}, {}), "pass")
 
 
 @pytest.mark.usefixtures("learner")

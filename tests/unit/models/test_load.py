@@ -208,7 +208,7 @@ def test_code_of_the_model_is_not_run(folder, tmp_path, caplog):
     auto = {"AutoConfig": "configuration_own.OwnConfig"}
     path = folder / "config.json"
     path.write_text(json.dumps(config | {"model_type": "own", "auto_map": auto}))
-    with pytest.raises(UserError, match="--set model.trust_remote_code=true"):
+    with pytest.raises(UserError, match=r"--set model\.trust_remote_code=true"):
         load.load_model(folder, dtype=torch.float32)
     assert not trace.exists()
     with pytest.raises(ModelFault):  # no class for the weights; the code itself has run

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from halo_forge.core.types import VerifyResult
 from halo_forge.rlvr.history import tallies
 from halo_forge.store.records import read_records
-from tests.fakes import make_prompt, write_script
+from tests.fakes import FakeVerifier, make_prompt, write_script
 from tests.unit.rlvr.test_cycle import Stage, _Killed, _Nth, _timeless
 
 CONTROLS = ("unverified", "shuffled", "compile-only")
@@ -58,6 +60,26 @@ def test_training_below_the_threshold_is_said(stage: Stage) -> None:
     below = sum(reward < 0.5 for reward in rewards)
     assert record["kept_below_threshold"] == below > 0
     assert any("reward below 0.5" in text for text in stage.diary.messages)
+
+
+def test_a_gap_to_hidden_tests_is_an_alarm(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers that pass what rewards them and fail what is hidden: noted, tracked, and said."""
+    verify = FakeVerifier.verify
+
+    def gamed(self: FakeVerifier, code: str) -> VerifyResult:
+        result = verify(self, code)
+        return replace(result, metadata=result.metadata and {**result.metadata, "hidden_passed": 0})
+
+    monkeypatch.setattr(FakeVerifier, "verify", gamed)
+    stage.heldout = MANY
+    _by_policy(stage, stage.run.path.parent, {"start-model": MIXED, "cycle_1_final": GOOD})
+    stage.go(cycles=1)
+    before, after = (record["heldout"] for record in stage.run.read_statistics())
+    assert (before["hidden_gap"]["mean"], after["hidden_gap"]["mean"]) == (0.5, 1.0)
+    assert after["hidden_pass_rate"]["mean"] == 0.0
+    assert after["hidden_gap_alarm"]
+    assert any("WARNING: held-out after cycle 1: answers pass" in m for m in stage.diary.messages)
+    assert any(line.get("eval/hidden_gap") == 1.0 for line in stage.metrics())
 
 
 def _by_policy(stage: Stage, folder: Path, answers: dict[str, dict[str, list[str]]]) -> None:
