@@ -66,6 +66,7 @@ class Imitator(FakeLearner):
 
     interrupt_at = 0
     spoilt: str | None = None
+    forgets = False
 
     def fit(
         self, examples: Sequence[TrainingExample], request: FitRequest, observer: Any
@@ -79,7 +80,7 @@ class Imitator(FakeLearner):
         right = sum(text.startswith("pass") for text in texts)
         skill = START + 6 * right // len(texts)
         is_spoilt = self.spoilt is not None and request.meta.get("control") == self.spoilt
-        (request.output / "skill").write_text("0" if is_spoilt else str(skill))
+        (request.output / "skill").write_text("0" if is_spoilt or self.forgets else str(skill))
         return report
 
 
@@ -240,6 +241,7 @@ def test_interrupted_it_goes_on(learner: Imitator) -> None:
     assert study("out", "--seeds", "1") == 0
     assert json.loads(Path("out/study.json").read_text()) == wanted
     assert len(learner.requests) == 6
+    learner.forgets = True  # what comes after the cycles of the others
     assert study("out", "--seeds", "1", "--cycles", "3", "--arms", "verified,shuffled") == 0
     assert study("out", "--seeds", "1") == 0
     assert json.loads(Path("out/study.json").read_text()) == wanted
