@@ -31,11 +31,16 @@ _PATIENCE = 300.0
 
 
 def _lines(page: Path) -> Iterator[list[str]]:
-    """Yield the words of each command under "Try it", with small numbers in place of the page's."""
+    """Yield the words of each command under "Try it", with small numbers in place of the page's.
+
+    The package that the first one installs is there already (`needs.package`).
+    """
     _, _, section = page.read_text("utf-8").partition("## Try it")
     block = next(one.content for one in MarkdownIt().parse(section) if one.info == "sh")
     for line in block.replace("\\\n", " ").splitlines():
         words = shlex.split(line.replace("cycle_3", "cycle_1"))
+        if words[0] == "pip":
+            continue
         yield [*words, *next((more for key, more in _SMALL.items() if key in line), [])]
 
 

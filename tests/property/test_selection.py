@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from decimal import Decimal
 
 from hypothesis import given, settings
@@ -52,7 +53,7 @@ def _ids(verdicts: list[Verdict]) -> set[str]:
     return {verdict.sample.id for verdict in verdicts}
 
 
-def _by_prompt(verdicts: list[Verdict]) -> dict[str, list[Verdict]]:
+def _by_prompt(verdicts: Iterable[Verdict]) -> dict[str, list[Verdict]]:
     groups = defaultdict(list)
     for verdict in verdicts:
         groups[verdict.sample.prompt.id].append(verdict)
@@ -64,23 +65,24 @@ def _by_prompt(verdicts: list[Verdict]) -> dict[str, list[Verdict]]:
 def test_kept_by_the_rule(
     verdicts: list[Verdict], threshold: float, percent: int, seed: int
 ) -> None:
-    """No fault, nothing cut off or below, the highest rung only, and as many as are asked for."""
+    """No fault, nothing cut off or below, the highest rung only, and as many as are asked for.
+
+    The highest rung is that of all answers, of those that were cut as well.
+    """
     kept = select(verdicts, threshold=threshold, keep=percent / 100, seed=seed)
     assert len(_ids(kept)) == len(kept)
-    candidates = [
-        verdict
-        for verdict in verdicts
-        if verdict.fault is None
-        and verdict.sample.finish_reason == "stop"
-        and _reward(verdict) >= threshold
-    ]
-    assert _ids(kept) <= _ids(candidates)
     found = _by_prompt(kept)
-    assert found.keys() == _by_prompt(candidates).keys()
-    for name, group in _by_prompt(candidates).items():
+    groups = _by_prompt(verdict for verdict in verdicts if verdict.fault is None)
+    assert found.keys() <= groups.keys()
+    for name, group in groups.items():
         top = max(map(_reward, group))
-        rung = [verdict for verdict in group if _reward(verdict) == top]
-        share = max(1, int(Decimal(percent) * len(group) / 100))  # exact, where floats are not
+        candidates = [
+            verdict
+            for verdict in group
+            if verdict.sample.finish_reason == "stop" and _reward(verdict) >= threshold
+        ]
+        rung = [verdict for verdict in candidates if _reward(verdict) == top]
+        share = max(1, int(Decimal(percent) * len(candidates) / 100))  # exact, where floats are not
         assert _ids(found[name]) <= _ids(rung)
         assert len(found[name]) == min(share, len(rung))
 
