@@ -17,6 +17,7 @@ from halo_forge.benchmark.pass_at_k import estimate_pass_at_k
 from halo_forge.benchmark.suites import Problems, load_problems, settled
 from halo_forge.config.benchmark import BenchmarkConfig
 from halo_forge.config.load import dump_yaml
+from halo_forge.core.errors import UserError
 from halo_forge.core.identity import derive_seed
 from halo_forge.core.types import Verdict, VerifyResult
 from halo_forge.data.prompts import prompts_digest
@@ -83,6 +84,7 @@ def run_benchmark(config: BenchmarkConfig, observer: Observer) -> BenchmarkResul
     """
     started = time.monotonic()
     config = settled(config.model_copy(update={"k": config.budgets}))
+    _require_base(config)
     problems = load_problems(config)
     prompts = problems.prompts
     run = RunDir(Path(config.output_dir))
@@ -124,6 +126,22 @@ def _model_content(config: BenchmarkConfig) -> str:
     from halo_forge.models.checkpoint import model_digest
 
     return model_digest(config.model.name)
+
+
+def _require_base(config: BenchmarkConfig) -> None:
+    """Refuse a model that was not trained on the base it is said to have.
+
+    Raises:
+        UserError: If it was not, or is a server's, which does not say.
+        ModelFault: If a model cannot be had.
+    """
+    if config.base_model is None:
+        return
+    if config.generation.server.base_url is not None:
+        raise UserError("base_model (--base-model): a server does not say what its model has")
+    from halo_forge.models.refs import require_base
+
+    require_base(config.model.name, config.base_model)
 
 
 def _open_engine(config: BenchmarkConfig) -> Engine:

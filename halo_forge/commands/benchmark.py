@@ -39,6 +39,7 @@ BENCHMARK_FLAGS: dict[str | tuple[str, ...], str] = {
     "--require-sandbox": "verifier.require_sandbox",
     "--unsafe-no-sandbox": "verifier.unsafe_no_sandbox",
 }
+_FOR_WINDOWS = "mingw"
 _NOT_OF_A_BENCHMARK = {
     "prompts",
     "verifier.type",
@@ -47,6 +48,11 @@ _NOT_OF_A_BENCHMARK = {
     "verifier.user",
     "verifier.ssh_key",
     "verifier.run_after_compile",
+}
+_RUN_FLAGS: dict[str | tuple[str, ...], str] = {
+    **BENCHMARK_FLAGS,
+    "--dataset": "benchmark",
+    "--base-model": "base_model",
 }
 _EVAL_FLAGS: dict[str | tuple[str, ...], str] = {
     ("--benchmark", "-b"): "benchmark",
@@ -90,12 +96,22 @@ def command() -> None:
 
 @command.command("run")
 @_options.config_files
-@_options.settings(BenchmarkConfig, BENCHMARK_FLAGS)
+@_options.settings(BenchmarkConfig, _RUN_FLAGS)
+@click.option(
+    "--cross-compile",
+    is_flag=True,
+    help=f"Compile for Windows: the verifier {_FOR_WINDOWS} instead of gcc.",
+)
 @_options.assignments
 @_options.long_running
 @click.pass_context
 def run(
-    ctx: click.Context, dry_run: bool, as_json: bool, progress: str | None, quiet: bool
+    ctx: click.Context,
+    cross_compile: bool,
+    dry_run: bool,
+    as_json: bool,
+    progress: str | None,
+    quiet: bool,
 ) -> None:
     """Sample answers, verify them, and estimate pass@k without bias.
 
@@ -106,6 +122,8 @@ def run(
       halo-forge benchmark run --model models/raft/cycle_3_final --samples 10 --k 1,5,10
       halo-forge benchmark run --engine openai --base-url http://127.0.0.1:8080/v1 --model NAME
     """  # noqa: D301 - click reads the \b
+    if cross_compile:
+        _compile_for_windows(ctx)
     measure(ctx, _options.Display(progress, quiet=quiet, as_json=as_json), dry_run=dry_run)
 
 
@@ -259,3 +277,18 @@ def measure(
             click.echo()
             echo_grid(groups)
         click.echo(f"\n{benchmark_effort(result)}\nEvery answer: {resolved.value.output_dir}")
+
+
+def _compile_for_windows(ctx: click.Context) -> None:
+    """Take gcc's cross compiler in place of gcc.
+
+    Raises:
+        UserError: If another verifier is asked for.
+    """
+    asked = _options.resolve(ctx, BenchmarkConfig).value.verifier.type
+    if asked not in {"gcc", _FOR_WINDOWS}:
+        raise UserError(
+            f"--cross-compile goes with the verifiers gcc and {_FOR_WINDOWS}, and {asked!r} is "
+            "asked for: leave one of them out"
+        )
+    _options.note(ctx, "verifier.type", _FOR_WINDOWS, "--cross-compile")

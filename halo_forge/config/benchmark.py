@@ -33,6 +33,10 @@ class BenchmarkConfig(Section):
     """Everything a benchmark's figures depend on."""
 
     model: ModelSettings = ModelSettings()
+
+    base_model: str | None = None
+    """Base of the adapter that is measured; with another nothing is. An adapter names its own."""
+
     output_dir: str = "results/benchmark"
     """Folder for the result and every sample."""
 
@@ -94,6 +98,7 @@ class BenchmarkConfig(Section):
 
     NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset(
         {
+            "base_model",
             "benchmark",
             "dataset_config",
             "date_from",

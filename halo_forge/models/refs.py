@@ -18,7 +18,7 @@ from halo_forge.models.weights import ADAPTER_CONFIG, is_adapter, read_json
 from halo_forge.store.run_dir import RunDir
 from halo_forge.utils.text import did_you_mean
 
-__all__ = ["adapter_base", "base_ref", "resolve", "resolve_cycle"]
+__all__ = ["adapter_base", "base_ref", "require_base", "resolve", "resolve_cycle"]
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _CYCLE = re.compile(r"cycle_\d+")
@@ -107,6 +107,25 @@ def base_ref(ref: str | Path) -> str:
             return current
         current = adapter_base(folder)
     raise ModelFault(f"the adapter {ref} names a base that leads back to itself.")
+
+
+def require_base(ref: str | Path, base: str) -> None:
+    """Refuse an adapter that was trained on another model.
+
+    Args:
+        ref: Reference of the adapter, or of a whole model, which is its own base.
+        base: Reference of the model that must be under it.
+
+    Raises:
+        UserError: If another is, or one of them does not exist.
+        ModelFault: If a model cannot be had, or an adapter does not name its base.
+    """
+    own = base_ref(ref)
+    if own != base and resolve(own).resolve() != resolve(base).resolve():
+        raise UserError(
+            f"the weights of {ref} belong to the base model {own}, not to {base}. Leave the base "
+            "model out: an adapter names its own."
+        )
 
 
 def _no_folder(path: Path) -> str:

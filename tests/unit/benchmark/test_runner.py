@@ -275,6 +275,21 @@ def test_a_served_model_is_known_by_its_name(bench: Bench, monkeypatch: pytest.M
         bench.run(generation=served(base_url="http://there/v1"))
     with pytest.raises(UserError, match=r"model\.content: 'a-model of a server' then"):
         bench.run(generation=served(), model={"name": "another"})
+    with pytest.raises(UserError, match=r"base_model .* a server does not say"):
+        bench.run(generation=served(), base_model="builtin:smollm2-135m")
+
+
+def test_another_base_is_refused_before_anything_is_made(bench: Bench, tmp_path: Path) -> None:
+    """The demanded base must be the adapter's own."""
+    for name in ("base", "other", "adapter"):
+        (tmp_path / name).mkdir()
+    written = json.dumps({"base_model_name_or_path": "../base"})
+    (tmp_path / "adapter" / "adapter_config.json").write_text(written)
+    model = {"name": str(tmp_path / "adapter")}
+    with pytest.raises(UserError, match=r"belong to the base model .*base, not to .*other"):
+        bench.run(model=model, base_model=str(tmp_path / "other"))
+    assert not bench.output.exists()
+    assert bench.run(model=model, base_model=str(tmp_path / "base")).prompts == 3
 
 
 @pytest.mark.parametrize(

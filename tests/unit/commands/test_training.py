@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from halo_forge.cli import main
+from halo_forge.config.base import flatten
 from halo_forge.config.benchmark import BenchmarkConfig
 from halo_forge.config.load import dump_yaml
 from halo_forge.config.raft import RaftConfig
@@ -323,3 +324,31 @@ def test_benchmark_dry_run(
     assert main(["benchmark", "run", "--dry-run", "--seed", "7", *flags]) == 0
     assert benchmarked == []
     assert "--seed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "settings"),
+    [
+        (["--dataset", "mbpp_plus"], {"benchmark": "mbpp_plus", "verifier.type": "gcc"}),
+        (["--base-model", "org/base"], {"base_model": "org/base"}),
+        (["--cross-compile"], {"verifier.type": "mingw"}),
+        (["--cross-compile", "--verifier", "gcc"], {"verifier.type": "mingw"}),
+    ],
+)
+def test_what_benchmark_run_takes_too(
+    flags: list[str], settings: dict[str, str], benchmarked: list[BenchmarkConfig]
+) -> None:
+    """A benchmark by name, an adapter's base, and Windows as the target."""
+    assert main(["benchmark", "run", *flags]) == 0
+    (config,) = benchmarked
+    found = flatten(config.model_dump(mode="json"))
+    assert {key: found[key] for key in settings} == settings
+
+
+def test_another_verifier_does_not_cross_compile(
+    benchmarked: list[BenchmarkConfig], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is not replaced in silence."""
+    assert main(["benchmark", "run", "--cross-compile", "--verifier", "execution"]) == 2
+    assert "'execution' is asked for" in capsys.readouterr().err
+    assert benchmarked == []

@@ -185,6 +185,21 @@ def test_base_of_an_adapter(tmp_path):
     assert refs.base_ref("org/name") == "org/name"
 
 
+def test_base_that_is_demanded(tmp_path):
+    """An adapter on another base is refused; a whole model is its own, however it is spelled."""
+    whole, other = tmp_path / "whole", tmp_path / "other"
+    whole.mkdir()
+    other.mkdir()
+    first = adapter(tmp_path / "a", "../whole")
+    refs.require_base(first, str(whole))
+    refs.require_base(whole, str(tmp_path / "a" / ".." / "whole"))
+    for ref in (first, whole):
+        with pytest.raises(UserError, match=rf"belong to the base model .*whole, not to {other}"):
+            refs.require_base(ref, str(other))
+    with pytest.raises(UserError, match=r"no folder|does not exist"):
+        refs.require_base(first, str(tmp_path / "missing"))
+
+
 def test_tree_that_moved(tmp_path):
     """A relative base still holds after the whole tree has been moved."""
     (tmp_path / "old" / "whole").mkdir(parents=True)
