@@ -106,8 +106,8 @@ def notices(run: Run) -> list[str]:
     if last is not None and last.decision is not None and last.decision.why and not run.stopped:
         lines.append(f"After cycle {last.cycle}: {last.decision.why}.")
     if run.best is not None:
-        where = f"cycle {run.best}" if run.best else "the start, before any training"
-        lines.append(f"Best by the held-out prompts: {where}.")
+        where = f"cycle {run.best}" if run.best else "the start; no cycle is better"
+        lines.append(f"Best by the held-out pass rate: {where}.")
     wide = [
         c for c in run.cycles if c.hidden_gap_alarm or (c.heldout and c.heldout.hidden_gap_alarm)
     ]

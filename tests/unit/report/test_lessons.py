@@ -137,7 +137,7 @@ def test_best_cycle_and_early_end(path: Path, capsys: pytest.CaptureFixture[str]
     assert resolve(path / "best") == path / "cycle_1_final"
     assert main(["runs", "show", str(path)]) == 0
     out = capsys.readouterr().out
-    assert "Ended early: it fell.\nBest by the held-out prompts: cycle 1.\n" in out
+    assert "Ended early: it fell.\nBest by the held-out pass rate: cycle 1.\n" in out
     assert "Done: 2 of 3 cycles; owed: 0." in out
 
 
@@ -146,4 +146,11 @@ def test_a_stop_after_all_cycles_is_no_early_end(tmp_path: Path) -> None:
     path = make_run(tmp_path / "run", {1: _cycle(4), 2: _cycle(1)}, raft={"num_cycles": 2})
     run = _note(path, 2, decision={"action": "stop", "best": 1, "why": "it fell", "fallen": {}})
     assert run.stopped is None
-    assert notices(run) == ["After cycle 2: it fell.", "Best by the held-out prompts: cycle 1."]
+    assert notices(run) == ["After cycle 2: it fell.", "Best by the held-out pass rate: cycle 1."]
+
+
+def test_no_cycle_better_than_the_start(tmp_path: Path) -> None:
+    """Where all rates are equal the start is the best, and that is not left to be guessed."""
+    path = make_run(tmp_path / "run", {1: _cycle(4)}, raft={"num_cycles": 1})
+    run = _note(path, 1, decision={"action": "continue", "best": 0, "why": "", "fallen": {}})
+    assert notices(run) == ["Best by the held-out pass rate: the start; no cycle is better."]
