@@ -38,7 +38,7 @@ def split_off(texts: Sequence[str], share: float, seed: int) -> tuple[list[int],
     Args:
         texts: What tells related records apart.
         share: Share of all texts wanted on the second side, in [0, 1); at least one text when it
-            is above 0 and there are groups enough.
+            is above 0 and there are groups enough, and never all.
         seed: Of the draw.
 
     Returns:
@@ -49,7 +49,7 @@ def split_off(texts: Sequence[str], share: float, seed: int) -> tuple[list[int],
     groups: dict[int, list[int]] = defaultdict(list)
     for at, group in enumerate(near_groups(texts)):
         groups[group].append(at)
-    wanted = max(1, round(share * len(texts))) if share and len(groups) > 1 else 0
+    wanted = min(max(1, round(share * len(texts))), len(texts) - 1)
     over: set[int] = set()
     for members in sorted(groups.values(), key=lambda group: _draw(texts[group[0]], seed)):
         if len(over) + len(members) <= wanted:

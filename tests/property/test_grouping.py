@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from halo_forge.data.grouping import near_groups, split_off
@@ -14,6 +14,7 @@ TEXTS = st.lists(st.lists(WORDS, min_size=1, max_size=6).map(" ".join), min_size
 
 @settings(max_examples=60, deadline=None)
 @given(TEXTS, st.floats(0, 0.9), st.integers(0, 3))
+@example(["sum", "sum sum"], 0.75, 0)
 def test_no_near_duplicate_straddles(texts: list[str], share: float, seed: int) -> None:
     """Every record is on one side, none is near one of the other, and no more than asked go."""
     rest, over = split_off(texts, share, seed)
