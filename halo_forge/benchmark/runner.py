@@ -138,7 +138,7 @@ def _require_base(config: BenchmarkConfig) -> None:
     if config.base_model is None:
         return
     if config.generation.server.base_url is not None:
-        raise UserError("base_model (--base-model): a server does not say what its model has")
+        raise UserError("base_model (--base-model): a server does not say; leave it out")
     from halo_forge.models.refs import require_base
 
     require_base(config.model.name, config.base_model)

@@ -329,7 +329,7 @@ def test_benchmark_dry_run(
 @pytest.mark.parametrize(
     ("flags", "settings"),
     [
-        (["--dataset", "mbpp_plus"], {"benchmark": "mbpp_plus", "verifier.type": "gcc"}),
+        (["--dataset", "mbpp_plus"], {"benchmark": "mbpp_plus"}),
         (["--base-model", "org/base"], {"base_model": "org/base"}),
         (["--cross-compile"], {"verifier.type": "mingw"}),
         (["--cross-compile", "--verifier", "gcc"], {"verifier.type": "mingw"}),
